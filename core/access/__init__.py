@@ -1,0 +1,1 @@
+"""Who calls: a credential from the headers, checked, becomes a Caller."""

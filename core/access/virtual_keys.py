@@ -1,0 +1,66 @@
+"""Virtual keys: the records of who may call what, and where they are looked up.
+
+A key is never kept: records hold its SHA-256, and looking up is by that hash, so comparing takes no secret's time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualKey:
+    """A record of one key."""
+
+    id: str
+    name: str
+    key_sha256: str
+    """SHA-256 of the whole key, in lower-case hex."""
+    deployments: frozenset[str] = frozenset()
+    """What it may call: names, or `*` for all; empty allows none."""
+    active: bool = True
+    expires_at: dt.datetime | None = None
+    """From this moment on it no longer counts."""
+
+
+class KeyStore(Protocol):
+    """Where records are looked up. Raises KeyStoreUnavailable where it cannot be reached."""
+
+    async def by_hash(self, key_sha256: str) -> VirtualKey | None:
+        """Look up the record of a key by the hash of the whole key."""
+        ...
+
+    async def by_id(self, key_id: str) -> VirtualKey | None:
+        """Look up a record by its id."""
+        ...
+
+
+class KeyStoreUnavailable(Exception):
+    """The records cannot be read now."""
+
+
+class StaticKeys:
+    """The keys of `GATEWAY_VIRTUAL_KEYS`."""
+
+    def __init__(self, keys: Iterable[VirtualKey]) -> None:
+        self._by_hash = {key.key_sha256: key for key in keys}
+        self._by_id = {key.id: key for key in self._by_hash.values()}
+
+    async def by_hash(self, key_sha256: str) -> VirtualKey | None:
+        """Look up the record of a key by the hash of the whole key."""
+        return self._by_hash.get(key_sha256)
+
+    async def by_id(self, key_id: str) -> VirtualKey | None:
+        """Look up a record by its id."""
+        return self._by_id.get(key_id)
+
+
+def hash_of(key: str) -> str:
+    """SHA-256 of a whole key, in lower-case hex."""
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""Targets that failed are left alone for a while, so that calls neither wait for them nor make it worse.
+
+`Health` is a frozen value and `after` a pure function; `Cooling` only keeps one health per target, for this process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from core.attempts.rules import COOLING, MOST_COOLING_SECONDS
+from core.contract.outcomes import Failed, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.catalogue.deployments import Target
+    from core.contract.outcomes import Outcome
+
+PROBE_SECONDS: Final = 300.0
+"""A probe that has not ended after this long no longer keeps others away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What is known of a target."""
+
+    failures: int = 0
+    """How many in a row."""
+    cools_until: float = 0.0
+    """Before this moment it is passed over."""
+    cause: Failed | None = None
+    """What it cools for, or cooled for last; None: nothing since it last drew."""
+    probed_until: float = 0.0
+    """Until this moment one call tries out whether it is well again, and others still pass it over."""
+
+    def is_open(self, now: float) -> bool:
+        """Whether it may be asked."""
+        return now >= self.cools_until and now >= self.probed_until
+
+
+WELL: Final = Health()
+
+
+def begin(health: Health, now: float) -> Health:
+    """What is known once a call begins. The first one after cooling is the probe, unless the cause was only quota."""
+    if health.cause is None or health.cause.kind is Kind.THROTTLED:
+        return health
+    return replace(health, probed_until=now + PROBE_SECONDS)
+
+
+def after(health: Health, outcome: Outcome, now: float) -> Health:
+    """What is known once a call has ended."""
+    if not isinstance(outcome, Failed):
+        return WELL
+    row = COOLING.get(outcome.reason)
+    if row is None:
+        return WELL  # it answers; what it said is about the request
+    failures = health.failures + 1
+    was_cooling = health.cause is not None
+    if failures < row.after and not was_cooling:
+        return replace(health, failures=failures)
+    wait = row.seconds
+    if row.stated and outcome.retry_after is not None:
+        wait = min(outcome.retry_after, MOST_COOLING_SECONDS)
+    until = max(now + wait, health.cools_until)
+    return Health(failures=failures, cools_until=until, cause=outcome)
+
+
+def abandoned(health: Health) -> Health:
+    """What is known once a call was left before it ended: nothing new, but the next one may probe."""
+    return replace(health, probed_until=0.0)
+
+
+class Cooling:
+    """The health of every target, as this process has seen it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` is monotonic, in seconds."""
+        self._clock = clock
+        self._healths: dict[tuple[str, str], Health] = {}
+
+    def of(self, target: Target) -> Health:
+        """What is known of a target."""
+        return self._healths.get(target.identity, WELL)
+
+    def began(self, target: Target) -> None:
+        """Note that a call to a target begins."""
+        self._keep(target, begin(self.of(target), self._clock()))
+
+    def ended(self, target: Target, outcome: Outcome) -> bool:
+        """Note how it ended. True: the operator must act, and has not been told since the target was last well."""
+        before = self.of(target)
+        self._keep(target, after(before, outcome, self._clock()))
+        row = COOLING.get(outcome.reason) if isinstance(outcome, Failed) else None
+        return row is not None and row.logged and before.cause is None
+
+    def left(self, target: Target) -> None:
+        """Note that the caller went away before it ended."""
+        self._keep(target, abandoned(self.of(target)))
+
+    def _keep(self, target: Target, health: Health) -> None:
+        if health is WELL or health == WELL:
+            self._healths.pop(target.identity, None)
+        else:
+            self._healths[target.identity] = health

@@ -1,0 +1,80 @@
+"""Rule 1 of the house: the deployments of a call are resolved once, into a plan.
+
+What is authorised, counted, logged and called is what stands in the plan, and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.catalogue.fitting import Fitted, fit
+from core.contract.errors import Forbidden, InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.catalogue.deployments import Catalogue, Deployment
+    from core.contract.request import ImageRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One deployment of a plan."""
+
+    fallback_index: int
+    """0: the deployment in the path; 1 …: its place in `fallbacks`."""
+    deployment: Deployment
+    fitted: Fitted | InvalidRequest
+    """The request in this deployment's words; or why it cannot honour it, so that it is passed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Where a call may go, in order. The first step can honour the request."""
+
+    steps: tuple[Step, ...]
+
+
+def make_plan(catalogue: Catalogue, request: ImageRequest, name: str, may_call: Callable[[str], bool]) -> Plan:
+    """Resolve the deployments of a call, in the contract's order of checks.
+
+    Raises Forbidden for a name that is not allowed, existing or not; NotFound or InvalidRequest for one
+    that does not exist; InvalidRequest where the first deployment's family cannot honour the request.
+    A fallback that is named twice, or is the deployment in the path, counts once.
+    """
+    names = [name, *request.fallback_names]
+    for index, each in enumerate(names):
+        if not may_call(each):
+            raise Forbidden(f"This key may not call the deployment {each}", param=_param(index) if index else None)
+    found: dict[str, tuple[int, Deployment]] = {}
+    for index, each in enumerate(names):
+        deployment = catalogue.find(each)
+        if deployment is None:
+            raise _unknown(each, index)
+        found.setdefault(each, (index, deployment))
+    steps = tuple(
+        Step(fallback_index=index, deployment=deployment, fitted=_fit(request, deployment))
+        for index, deployment in found.values()
+    )
+    if isinstance(steps[0].fitted, InvalidRequest):
+        raise steps[0].fitted
+    return Plan(steps=steps)
+
+
+def _fit(request: ImageRequest, deployment: Deployment) -> Fitted | InvalidRequest:
+    try:
+        return fit(request, deployment.family)
+    except InvalidRequest as misfit:
+        return misfit
+
+
+def _param(index: int) -> str:
+    return f"fallbacks[{index - 1}]"
+
+
+def _unknown(name: str, index: int) -> NotFound | InvalidRequest:
+    message = f"There is no deployment {name}"
+    if index == 0:
+        return NotFound(message, code="deployment_not_found")
+    return InvalidRequest(message, code="deployment_not_found", param=_param(index))

@@ -1,0 +1,1 @@
+"""What goes over the wire, as values. The ground floor: it imports no other room."""

@@ -1,0 +1,70 @@
+"""The two forms of an answer and the way between them (contract §4).
+
+Whatever upstream gave, JSON or a stream, is held as the *images answer*: `created`, `data[]` and what stands beside
+it. A stream's `completed` events are folded into one; a caller who streams gets one event per item.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from core.contract.document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from core.contract.document import Buffer
+
+PARTIAL: Final = "image_generation.partial_image"
+COMPLETED: Final = "image_generation.completed"
+ERROR: Final = "error"
+
+_OF_AN_ITEM: Final = frozenset({"b64_json", "url", "revised_prompt", "content_filter_results", "prompt_filter_results"})
+"""What belongs to one picture when a `completed` event is folded; the rest stands at the top."""
+
+
+def fold(events: Sequence[Document]) -> Document:
+    """Make one images answer of a stream's `completed` events."""
+    top: dict[str, Any] = {}
+    items: list[dict[str, Any]] = []
+    literals: dict[str, Buffer] = {}
+    for event in events:
+        literals.update(event.literals)
+        items.append({name: value for name, value in event.value.items() if name in _OF_AN_ITEM})
+        top.update(
+            (name, value)
+            for name, value in event.value.items()
+            if name not in _OF_AN_ITEM and name not in {"type", "index", "created_at"}
+        )
+        if "created_at" in event.value:
+            top["created"] = event.value["created_at"]
+    return Document({**top, "data": items}, literals)
+
+
+def unfold(answer: Document) -> Iterator[Document]:
+    """Make one `completed` event of each item; the one `usage` stands on the last."""
+    top = {
+        name: value for name, value in answer.value.items() if name not in {"data", "created", "usage", "extra_fields"}
+    }
+    if "created" in answer.value:
+        top["created_at"] = answer.value["created"]
+    items = answer.value["data"]
+    for index, item in enumerate(items):
+        event = {"type": COMPLETED, **top, **item, "index": index}
+        if index == len(items) - 1 and "usage" in answer.value:
+            event["usage"] = answer.value["usage"]
+        literals = {mark: text for mark, text in answer.literals.items() if mark in item.values()}
+        yield Document(event, literals)
+
+
+def with_indexes(answer: Document, extra_fields: Mapping[str, Any]) -> Document:
+    """The images answer as JSON callers get it: each item numbered, and the gateway's own fields added."""
+    items = [{**item, "index": index} for index, item in enumerate(answer.value["data"])]
+    return Document({**answer.value, "data": items, "extra_fields": dict(extra_fields)}, answer.literals)
+
+
+def has_picture(item: object) -> bool:
+    """Whether an item of `data`, or a `completed` event, holds a picture."""
+    return isinstance(item, dict) and any(
+        isinstance(item.get(name), str) and item[name] for name in ("b64_json", "url")
+    )

@@ -1,0 +1,218 @@
+"""Every way in which the gateway says no, and the one place where a no becomes JSON.
+
+    GatewayError
+    ├── CallerError             the caller can mend it; nothing went upstream
+    │   ├── Unauthenticated     401  no credential, or none that counts
+    │   ├── Forbidden           403  known, but not for this
+    │   ├── InvalidRequest      400  what was asked cannot be asked
+    │   ├── NotFound            404
+    │   ├── MethodNotAllowed    405
+    │   ├── BodyTooSlow         408
+    │   └── BodyTooLarge        413
+    ├── GatewayFault            the operator's or ours; nothing went upstream
+    │   ├── Misconfigured       503
+    │   ├── AuthUnavailable     503
+    │   └── InternalFault       500
+    └── UpstreamFailure         upstream was asked and there is no picture (contract §5)
+
+The shape is Bifrost's published error (`create-image`), with `error.message` always there, so that every
+OpenAI SDK raises its typed error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+PROVIDER: Final = "azure"
+
+
+class GatewayError(Exception):
+    """A no that the caller is told. Never carries a key, a prompt or a backend's host.
+
+    `retry_safe` is false where asking again may buy a second picture; the answer then says
+    `x-should-retry: false`, which the official SDKs obey.
+    """
+
+    status: int = 500
+    type: str = "server_error"
+    code: str = "internal_error"
+    is_bifrost_error: bool = True
+    retry_safe: bool = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else type(self).code
+        self.param = param
+        self.headers = dict(headers or {})
+
+    def details(self) -> dict[str, Any]:
+        """Fields of the `error` object besides the standard ones."""
+        return {}
+
+
+class CallerError(GatewayError):
+    """The caller can mend it. Nothing went upstream."""
+
+    type = "invalid_request_error"
+
+
+class Unauthenticated(CallerError):
+    """401: no credential, or none that counts (RFC 6750 §3)."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_credentials"
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, headers={"www-authenticate": "Bearer"})
+
+
+class Forbidden(CallerError):
+    """403: the caller is known, and this is not for them."""
+
+    status = 403
+    type = "permission_error"
+    code = "deployment_not_allowed"
+
+
+class InvalidRequest(CallerError):
+    """400: what was asked cannot be asked. `param` names where."""
+
+    status = 400
+    code = "invalid_value"
+
+
+class NotFound(CallerError):
+    """404: there is no such path or deployment."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(CallerError):
+    """405, with the methods that are taken (RFC 9110 §15.5.6)."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method} is not taken here; use {allowed}", headers={"allow": allowed})
+
+
+class BodyTooSlow(CallerError):
+    """408: the request's body did not arrive in time (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "request_timeout"
+
+
+class BodyTooLarge(CallerError):
+    """413: the request's body is larger than any request for a picture."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class GatewayFault(GatewayError):
+    """The operator's to mend, or ours. Nothing went upstream."""
+
+
+class Misconfigured(GatewayFault):
+    """503: the settings are wrong. The caller learns no more; the log at start names the setting."""
+
+    status = 503
+    code = "misconfigured"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is not configured correctly; its operator finds the cause in its log")
+
+
+class AuthUnavailable(GatewayFault):
+    """503: who is calling cannot be checked now, so nobody is let in (fail closed)."""
+
+    status = 503
+    code = "auth_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("Credentials cannot be checked at the moment; try again shortly", headers={"retry-after": "5"})
+
+
+class InternalFault(GatewayFault):
+    """500: a fault of the gateway's own."""
+
+    def __init__(self, *, retry_safe: bool) -> None:
+        super().__init__("The gateway failed; its operator finds the cause in its log under this event id")
+        self.retry_safe = retry_safe
+
+
+class UpstreamFailure(GatewayError):
+    """Upstream was asked, and there is no picture. Built from outcomes by `contract.failure`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str,
+        type: str,  # noqa: A002 -- the name on the wire
+        param: str | None,
+        details: Mapping[str, Any],
+        is_bifrost_error: bool,
+        retry_safe: bool,
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(message, code=code, param=param, headers=headers)
+        self.status = status
+        self.type = type
+        self.is_bifrost_error = is_bifrost_error
+        self.retry_safe = retry_safe
+        self._details = dict(details)
+
+    def details(self) -> dict[str, Any]:
+        """What else the upstream said: `inner_error` with the content-filter results, and the like."""
+        return self._details
+
+
+def error_body(
+    error: GatewayError,
+    *,
+    event_id: str,
+    model_requested: str | None,
+    stream: bool,
+    attempts: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Turn an error into the JSON of contract §5. `attempts` is the trail, given when upstream was called."""
+    extra: dict[str, Any] = {
+        "provider": PROVIDER,
+        "model_requested": model_requested or "",
+        "request_type": "image_generation_stream" if stream else "image_generation",
+    }
+    if attempts is not None:
+        extra["attempts"] = attempts
+    return {
+        "event_id": event_id,
+        "type": error.type,
+        "is_bifrost_error": error.is_bifrost_error,
+        "status_code": error.status,
+        "error": {
+            "type": error.type,
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
+            "event_id": event_id,
+            **error.details(),
+        },
+        "extra_fields": extra,
+    }

@@ -1,0 +1,215 @@
+"""What one attempt on one target came to: one frozen value, and nothing else decides what follows.
+
+Two questions are asked of an attempt without a picture, and each has a table:
+
+* what may be done next -- `Kind`, read by the `attempts` room;
+* what the caller is told -- `Reason`, finer, with its row in `SHOWN` (contract §5).
+
+The line that matters runs between *surely no picture was bought* and *perhaps one was* (`AMBIGUOUS`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.contract.document import Document
+
+
+class Kind(StrEnum):
+    """What an outcome means for what is tried next."""
+
+    PICTURE = "picture"
+    REFUSED = "refused"
+    """The prompt or the image went against the content policy. Asking again will not help."""
+    REJECTED = "rejected"
+    """The request is wrong for the target: 400, 413, 422."""
+    THROTTLED = "throttled"
+    """Not now: the target's quota is used up. Nothing was drawn."""
+    OVERLOADED = "overloaded"
+    """An early 5xx: the service turned the call away before a model could have drawn."""
+    UNREACHABLE = "unreachable"
+    """Surely not sent."""
+    AMBIGUOUS = "ambiguous"
+    """Sent, and then no answer that can be read: a picture may have been drawn, and billed."""
+    MISCONFIGURED = "misconfigured"
+    """The target does not take the gateway's key, or does not exist."""
+    BLOCKED = "blocked"
+    """The resource itself is blocked for abuse: an outage of the account."""
+
+
+class Reason(StrEnum):
+    """Why there is no picture."""
+
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    LATE_SERVER_ERROR = "late_server_error"
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    CUT_SHORT = "cut_short"
+    NO_PICTURE = "no_picture"
+    UNREADABLE = "unreadable"
+    STREAM_ERROR = "stream_error"
+    UNAUTHORIZED = "unauthorized"
+    NO_TOKEN = "no_token"  # noqa: S105 -- no password but a reason
+    NOT_FOUND = "not_found"
+    UNEXPECTED_STATUS = "unexpected_status"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the caller sees of a reason. `None` for status, code or message: as upstream gave it."""
+
+    kind: Kind
+    status: int | None
+    code: str | None
+    message: str | None
+
+
+SHOWN: Final[dict[Reason, Shown]] = {
+    # Contract §5, "upstream did / the caller sees", in its order.
+    Reason.REFUSED: Shown(kind=Kind.REFUSED, status=400, code=None, message=None),
+    Reason.REJECTED: Shown(kind=Kind.REJECTED, status=None, code=None, message=None),
+    Reason.UNAUTHORIZED: Shown(
+        kind=Kind.MISCONFIGURED,
+        status=502,
+        code="upstream_auth_failed",
+        message="Azure OpenAI did not accept the gateway's own credentials; your key is not at fault",
+    ),
+    Reason.NO_TOKEN: Shown(
+        kind=Kind.MISCONFIGURED,
+        status=502,
+        code="upstream_auth_failed",
+        message="The gateway has no credentials for Azure OpenAI at the moment; your key is not at fault",
+    ),
+    Reason.BLOCKED: Shown(
+        kind=Kind.BLOCKED,
+        status=502,
+        code="upstream_blocked",
+        message="The Azure OpenAI resource behind this deployment is blocked; your prompt is not at fault",
+    ),
+    Reason.NOT_FOUND: Shown(
+        kind=Kind.MISCONFIGURED,
+        status=404,
+        code="deployment_not_found",
+        message="Azure OpenAI does not know this deployment",
+    ),
+    Reason.THROTTLED: Shown(kind=Kind.THROTTLED, status=429, code=None, message=None),
+    Reason.SERVER_ERROR: Shown(
+        kind=Kind.OVERLOADED,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI failed before it drew",
+    ),
+    Reason.LATE_SERVER_ERROR: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI failed while it may have been drawing",
+    ),
+    Reason.CUT_SHORT: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI's answer was cut short",
+    ),
+    Reason.NO_PICTURE: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI answered without a picture",
+    ),
+    Reason.UNREADABLE: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI's answer could not be read",
+    ),
+    Reason.STREAM_ERROR: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI failed in the middle of its stream",
+    ),
+    Reason.UNEXPECTED_STATUS: Shown(
+        kind=Kind.MISCONFIGURED,
+        status=502,
+        code="upstream_error",
+        message="Azure OpenAI gave an answer that this gateway does not expect",
+    ),
+    Reason.UNREACHABLE: Shown(
+        kind=Kind.UNREACHABLE,
+        status=502,
+        code="upstream_unreachable",
+        message="Azure OpenAI could not be reached",
+    ),
+    Reason.TIMED_OUT: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=504,
+        code="upstream_timeout",
+        message="Azure OpenAI did not answer in time; it may have drawn the picture all the same",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamError:
+    """What upstream said of itself, as it said it."""
+
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+    type: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """The other fields of the error object: `inner_error`, `innererror` and the like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """An attempt that gave no picture."""
+
+    reason: Reason
+    status: int | None = None
+    """What upstream answered; `None` where it did not answer."""
+    error: UpstreamError = field(default_factory=UpstreamError)
+    retry_after: float | None = None
+    """Seconds that upstream asked to wait."""
+    relayed: Mapping[str, str] = field(default_factory=dict)
+    """Upstream's headers that the caller may see."""
+
+    @property
+    def kind(self) -> Kind:
+        """What this means for what is tried next."""
+        return SHOWN[self.reason].kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An attempt that gave what was asked: the answer in the form of the JSON contract."""
+
+    answer: Document
+    status: int = 200
+    relayed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Always `PICTURE`."""
+        return Kind.PICTURE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial:
+    """A picture that is not finished: one event of upstream's stream. No outcome; one still follows."""
+
+    event: Document
+    relayed: Mapping[str, str] = field(default_factory=dict)
+
+
+Outcome = Picture | Failed

@@ -1,0 +1,47 @@
+"""What goes back to the caller, for whatever carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from core.contract.document import Buffer
+
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Pieces to come. Whoever takes it closes it, read or not."""
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        """Read it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free all that stands behind it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A status, headers (names in lower case), and a body: pieces that are there, or pieces to come."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: tuple[Buffer, ...] | Stream = ()
+
+    def with_headers(self, headers: Mapping[str, str]) -> Reply:
+        """Return the same with more headers."""
+        return replace(self, headers={**self.headers, **headers})
+
+
+def json_reply(status: int, value: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Reply:
+    """Answer with a small JSON object."""
+    return Reply(status=status, headers={**(headers or {}), "content-type": JSON}, body=(orjson.dumps(value),))

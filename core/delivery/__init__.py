@@ -1,0 +1,1 @@
+"""Answering: JSON, or server-sent events with keep-alives."""

@@ -1,0 +1,67 @@
+"""What stands around every answer of one call: ids, times, the deployment that answered, and the error body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.contract.errors import PROVIDER, GatewayError, error_body
+from core.contract.reply import Reply, json_reply
+from core.delivery.failure import failure_of
+from core.delivery.headers import answer_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.generation import Drawn, GaveUp
+
+
+@dataclass(slots=True, kw_only=True)
+class Envelope:
+    """One call, as its answer describes it. Filled in as the call is understood."""
+
+    event_id: str
+    clock: Callable[[], float]
+    began_at: float
+    model_requested: str | None = None
+    stream: bool = False
+
+    @property
+    def latency_ms(self) -> int:
+        """Milliseconds since the call came in."""
+        return round((self.clock() - self.began_at) * 1000)
+
+    def extra_fields(self, drawn: Drawn) -> dict[str, Any]:
+        """The gateway's own fields on an answer with pictures."""
+        return {
+            "provider": PROVIDER,
+            "model_requested": self.model_requested or "",
+            "deployment": drawn.step.deployment.name,
+            "request_type": "image_generation_stream" if self.stream else "image_generation",
+            "latency_ms": self.latency_ms,
+            "fallback_index": drawn.step.fallback_index,
+            "attempts": drawn.trail.as_json(),
+        }
+
+    def refused(self, error: GatewayError, attempts: list[dict[str, Any]] | None = None) -> Reply:
+        """Answer with an error."""
+        headers = dict(error.headers)
+        if not error.retry_safe:
+            headers["x-should-retry"] = "false"
+        return json_reply(error.status, self.error_value(error, attempts), headers)
+
+    def gave_up(self, end: GaveUp) -> Reply:
+        """Answer a generation that found no picture."""
+        attempts = end.trail.as_json()
+        reply = self.refused(failure_of(end), attempts)
+        return reply.with_headers(answer_headers(end.step, end.trail, end.failure.relayed))
+
+    def error_value(self, error: GatewayError, attempts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """Build the error body of contract §5."""
+        return error_body(
+            error,
+            event_id=self.event_id,
+            model_requested=self.model_requested,
+            stream=self.stream,
+            attempts=attempts,
+        )

@@ -1,0 +1,60 @@
+"""From the end of a generation without a picture to the error that the caller sees (contract §5)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from core.contract.errors import UpstreamFailure
+from core.contract.outcomes import SHOWN, Kind
+
+if TYPE_CHECKING:
+    from core.contract.outcomes import Failed
+    from core.generation import GaveUp
+
+UNSTATED_RETRY_AFTER_SECONDS: Final = 10.0
+"""For a 429 without a word on waiting: with 5 to 12 calls a minute, the usual quota, one frees about so often."""
+
+_TYPES: Final = {
+    Kind.REFUSED: "image_generation_user_error",
+    Kind.REJECTED: "invalid_request_error",
+    Kind.THROTTLED: "rate_limit_error",
+}
+_MESSAGES: Final = {
+    Kind.REFUSED: "Azure OpenAI refused the prompt or the picture",
+    Kind.REJECTED: "Azure OpenAI did not take the request",
+    Kind.THROTTLED: "Azure OpenAI has no capacity left for this deployment at the moment",
+}
+
+
+def failure_of(end: GaveUp) -> UpstreamFailure:
+    """The error of a generation that found no picture: the primary's, as the table of contract §5 shows it."""
+    failure = end.failure
+    shown = SHOWN[failure.reason]
+    as_it_came = shown.message is None
+    error = failure.error
+    return UpstreamFailure(
+        (error.message if as_it_came else shown.message) or _MESSAGES[failure.kind],
+        status=shown.status or failure.status or 400,
+        code=shown.code or error.code or failure.reason,
+        type=(error.type if as_it_came else None) or _TYPES.get(failure.kind, "upstream_error"),
+        param=error.param if as_it_came else None,
+        details=error.details if as_it_came else {},
+        is_bifrost_error=not _upstream_said_so(failure),
+        retry_safe=not end.trail.perhaps_billed,
+        headers=_retry_headers(failure),
+    )
+
+
+def _upstream_said_so(failure: Failed) -> bool:
+    """Whether upstream itself answered with an error."""
+    return failure.status is not None and (failure.status >= 400 or failure.error.message is not None)
+
+
+def _retry_headers(failure: Failed) -> dict[str, str]:
+    seconds = failure.retry_after
+    if seconds is None:
+        if failure.kind is not Kind.THROTTLED:
+            return {}
+        seconds = UNSTATED_RETRY_AFTER_SECONDS
+    return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}

@@ -1,0 +1,79 @@
+"""Reading single settings: text, numbers, switches, endpoints. Empty counts as not set."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from core.contract.loopback import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST_SECONDS: Final = 3600.0
+
+
+class SettingsError(Exception):
+    """A setting is wrong. The message names it, says what is wrong, and what to do; it shows no secret."""
+
+    def __init__(self, setting: str, wrong: str, cure: str) -> None:
+        super().__init__(f"{setting} {wrong}: {cure}")
+        self.setting = setting
+
+
+class Environment:
+    """The process's environment, which in Azure Functions holds the app settings."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def text(self, name: str) -> str | None:
+        """A setting's text; None where it is not set or blank."""
+        return self._variables.get(name, "").strip() or None
+
+    def seconds(self, name: str, default: float) -> float:
+        """A time in seconds, above 0."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= LONGEST_SECONDS:
+            raise SettingsError(name, f"is {text!r}", f"give seconds, more than 0 and at most {LONGEST_SECONDS:.0f}")
+        return value
+
+    def whole(self, name: str, default: int, *, most: int) -> int:
+        """A whole number from 0 to `most`."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and int(text) <= most):
+            raise SettingsError(name, f"is {text!r}", f"give a whole number from 0 to {most}")
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        """A switch, off where it is not set."""
+        text = (self.text(name) or "false").lower()
+        if text not in {"true", "false"}:
+            raise SettingsError(name, f"is {text!r}", "give true or false")
+        return text == "true"
+
+
+def endpoint(setting: str, text: str, *, path_allowed: bool = False) -> str:
+    """Check a URL that the gateway will call: https, or http on this machine. Gives it without a trailing slash."""
+    cure = "give https://HOST" + ("/PATH" if path_allowed else " without a path, such as https://NAME.openai.azure.com")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise SettingsError(setting, "is not a URL", cure) from None
+    if not host or parts.username is not None or parts.fragment:
+        raise SettingsError(setting, "is not a plain URL", cure)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise SettingsError(setting, "is not https", f"{cure} (http only on loopback)")
+    if not path_allowed and (parts.path not in {"", "/"} or parts.query):
+        raise SettingsError(setting, "has a path or query", cure)
+    return text.rstrip("/")

@@ -1,0 +1,52 @@
+"""What the gateway writes about its work: one JSON line for each call, and one for each fault of its own.
+
+Never a prompt, a picture or a credential: what may be written is listed here, field by field.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import orjson
+
+_calls: Final = logging.getLogger("gateway.calls")
+_faults: Final = logging.getLogger("gateway.faults")
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRecord:
+    """One call, as the log tells it. Filled in along the way, written once at its end."""
+
+    event_id: str
+    caller: str | None = None
+    deployment: str
+    """The one in the path."""
+    deployment_used: str | None = None
+    """The one that drew."""
+    stream: bool = False
+    outcome: str = "left"
+    """`picture`, the error's code, or `left`: the caller went away first."""
+    attempts: int = 0
+    """How often upstream was called."""
+    status: int | None = None
+    """What the caller was told; None where it was gone by then."""
+    latency_ms: int = 0
+    perhaps_billed: bool = False
+    """Whether an attempt that gave no picture may have reached a model."""
+
+    def write(self) -> None:
+        """Write the line."""
+        _calls.info("%s", orjson.dumps(asdict(self)).decode())
+
+
+def write_fault(fault: BaseException, event_id: str) -> None:
+    """Write down a fault of our own: its kind and place. Not its words, which may hold what was asked."""
+    place: list[str] = []
+    trace = fault.__traceback__
+    while trace is not None:
+        place.append(f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    line = {"event_id": event_id, "fault": type(fault).__name__, "place": place[-8:]}
+    _faults.error("%s", orjson.dumps(line).decode())

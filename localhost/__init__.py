@@ -1,0 +1,1 @@
+"""A Functions host for machines without Core Tools: `python -m localhost`."""
