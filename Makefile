@@ -1,0 +1,67 @@
+# Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help run serve emulator test check bench audit clean
+
+PORT ?= 7071
+EMULATOR_PORT ?= 7072
+PYTHON := .venv/bin/python
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## say what there is
+	@echo "make run       the gateway and an emulator of Azure OpenAI; prints a line that draws a picture"
+	@echo "make serve     the gateway alone on PORT (default 7071), with the settings of the environment"
+	@echo "make emulator  the emulator alone on EMULATOR_PORT (default 7072)"
+	@echo "make test      everything that CI runs: make check, then the tests"
+	@echo "make check     formatting, linters, types, and the direction of imports"
+	@echo "make audit     known holes in the packages that run in Azure"
+	@echo "make clean     remove what these commands have made"
+
+run: .venv/.local
+	@exec $(PYTHON) -m localhost.demo --port $(PORT)
+
+serve: .venv/.local
+	@exec $(PYTHON) -m localhost --port $(PORT)
+
+emulator: .venv/.local
+	@exec $(PYTHON) -m emulator --port $(EMULATOR_PORT)
+
+test: check .cache/clients/.done
+	$(PYTHON) -m pytest
+
+check: .venv/.dev
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+audit: .venv/.dev
+	$(PYTHON) -m pip install --quiet pip-audit
+	$(PYTHON) -m pip_audit -r requirements.txt
+
+.venv/bin/python:
+	@python=$$(tools/find-python) && echo "Setting up .venv with $$python" && "$$python" -m venv .venv
+
+.venv/.local: .venv/bin/python requirements.txt requirements-local.txt
+	@echo "Installing packages (once, about half a minute) ..."
+	@$(PYTHON) -m pip install --quiet -r requirements-local.txt
+	@touch $@
+
+.venv/.dev: .venv/.local requirements-dev.txt
+	@echo "Installing the packages for development (once, about a minute) ..."
+	@$(PYTHON) -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+# The other SDKs of tests/clients: openai 1.x for Python beside the newest, and openai for Node where there is npm.
+.cache/clients/.done: .venv/.dev tests/clients/package.json
+	@rm -rf .cache/clients && mkdir -p .cache/clients/node
+	@echo "Installing the SDKs that the gateway is tested with ..."
+	@$(PYTHON) -m pip install --quiet --target .cache/clients/python-1 "openai>=1.50,<2"
+	@cp tests/clients/package.json .cache/clients/node/
+	@if command -v npm >/dev/null; then \
+		npm install --prefix .cache/clients/node --no-audit --no-fund --no-package-lock --loglevel=error; \
+	else echo "No npm: the tests with the Node SDK will be skipped."; fi
+	@touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

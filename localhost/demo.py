@@ -1,0 +1,133 @@
+"""`make run`: the gateway in front of the emulator, with a key to try it at once. Nothing of anybody's is needed."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+OURS: Final = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_")
+"""Settings that this shell may hold for another gateway; the demo has its own."""
+SECONDS_TO_END: Final = 12
+
+
+class Stopped(Exception):
+    """Someone asked the demo to end."""
+
+
+def main() -> int:
+    """Start both, say how to draw a picture, and stay until told to end."""
+    parser = argparse.ArgumentParser(prog="python -m localhost.demo", description=__doc__)
+    parser.add_argument("--port", type=int, default=7071)
+    port = parser.parse_args().port
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    running: list[subprocess.Popen[str]] = []
+    try:
+        return _run(port, running)
+    except Stopped:
+        return 0
+    finally:
+        for process in reversed(running):
+            process.terminate()
+        for process in running:
+            process.wait(SECONDS_TO_END)
+
+
+def _run(port: int, running: list[subprocess.Popen[str]]) -> int:
+    emulator = _start(["-m", "emulator", "--port", "0"], dict(os.environ), running)
+    if emulator is None:
+        return 1
+    key = f"sk-bf-{secrets.token_urlsafe(32)}"
+    url = next(word for word in emulator.split() if word.startswith("http://"))
+    if _start(["-m", "localhost", "--port", str(port)], _settings(url, key), running) is None:
+        return 1
+    print(_welcome(port, key, url), flush=True)
+    first_to_end = threading.Semaphore(0)
+    for process in running:
+        threading.Thread(target=_watch, args=(process, first_to_end), daemon=True).start()
+    first_to_end.acquire()
+    print("One of the two has ended; so does the demo.", file=sys.stderr, flush=True)
+    return 1
+
+
+def _start(arguments: Iterable[str], environment: dict[str, str], running: list[subprocess.Popen[str]]) -> str | None:
+    """Start a server of ours and wait for its line. None: it ended, and has said why."""
+    process = subprocess.Popen(  # noqa: S603 -- our own modules, with this very Python
+        [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    running.append(process)
+    if process.stdout is None:
+        raise AssertionError("stdout was asked for as a pipe")
+    return process.stdout.readline().strip() or None
+
+
+def _settings(emulator: str, key: str) -> dict[str, str]:
+    others = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    record = {
+        "id": "demo",
+        "name": "The demo's key",
+        "key_sha256": hashlib.sha256(key.encode()).hexdigest(),
+        "deployments": ["*"],
+    }
+    return {
+        **others,
+        "AZURE_OPENAI_ENDPOINT": emulator,
+        "AZURE_OPENAI_API_KEY": "emulator-key",
+        "GATEWAY_VIRTUAL_KEYS": json.dumps([record]),
+    }
+
+
+def _welcome(port: int, key: str, emulator: str) -> str:
+    url = f"http://127.0.0.1:{port}/openai/openai/deployments/gpt-image-1/images/generations"
+    headers = f"-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+    body = '{"model": "gpt-image-1", "prompt": "A lighthouse at dawn, in watercolours"}'
+    stream = '{"model": "gpt-image-1", "prompt": "A lighthouse at dawn", "stream": true, "partial_images": 2}'
+    save = (
+        "import base64, json, sys; data = json.load(sys.stdin)['data'];"
+        " open('picture.png', 'wb').write(base64.b64decode(data[0]['b64_json'])); print('Saved picture.png')"
+    )
+    return textwrap.dedent(
+        f"""
+        The gateway is on http://127.0.0.1:{port}, in front of an emulator of Azure OpenAI ({emulator}).
+
+        Draw a picture and save it as picture.png (copy the whole line):
+
+        curl -s {url} {headers} -d '{body}' | python3 -c "{save}"
+
+        See it come as a stream:
+
+        curl -sN {url} {headers} -d '{stream}' | cut -c 1-120
+
+        With an SDK: azure_endpoint="http://127.0.0.1:{port}/openai", api_key="{key}"
+
+        Ctrl-C ends both."""
+    )
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _watch(process: subprocess.Popen[str], ended: threading.Semaphore) -> None:
+    if process.stdout is not None:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+    process.wait()
+    ended.release()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

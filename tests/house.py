@@ -1,0 +1,123 @@
+"""The whole gateway for a test: `function_app.py` as it is, on the local host, in front of a running emulator."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import httpx
+
+from emulator.loopback import serving
+from emulator.server import running
+from localhost.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import ModuleType
+
+    from emulator.calls import Calls
+
+ROOT = Path(__file__).parent.parent
+KEY = "sk-bf-the-key-of-team-a"
+PROMPT = "a red fox in the snow"
+
+
+def sha256(key: str) -> str:
+    """The hash under which a key is known."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def key_record(key: str = KEY, **fields: Any) -> dict[str, Any]:
+    """An entry of GATEWAY_VIRTUAL_KEYS."""
+    return {"id": "team-a", "name": "Team A", "key_sha256": sha256(key), "deployments": ["*"], **fields}
+
+
+def environment(emulator_url: str, **settings: Any) -> dict[str, str]:
+    """The settings of a gateway in front of an emulator; values that are not text are given as JSON."""
+    values = {
+        "AZURE_OPENAI_ENDPOINT": emulator_url,
+        "AZURE_OPENAI_API_KEY": "emulator-key",
+        "GATEWAY_VIRTUAL_KEYS": [key_record()],
+        **settings,
+    }
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def load_function_app(settings: dict[str, str]) -> ModuleType:
+    """Import `function_app.py` anew, with these settings and no others of ours in the environment."""
+    spec = importlib.util.spec_from_file_location("function_app", ROOT / "function_app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID")
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    with mock.patch.dict(os.environ, {**others, **settings}, clear=True):
+        spec.loader.exec_module(module)
+    return module
+
+
+class House:
+    """A running gateway, the emulator behind it, and a client before it."""
+
+    def __init__(self, url: str, http: httpx.AsyncClient, emulator_url: str, calls: Calls) -> None:
+        self.url = url
+        self.http = http
+        self.emulator_url = emulator_url
+        self.calls = calls
+        """What the emulator was asked."""
+
+    async def draw(
+        self,
+        deployment: str = "gpt-image-1",
+        *,
+        key: str | None = KEY,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+        **body: Any,
+    ) -> httpx.Response:
+        """Ask for a picture; `model` and `prompt` are filled in."""
+        credential = {} if key is None else {"authorization": f"Bearer {key}"}
+        return await self.http.post(
+            f"/openai/openai/deployments/{deployment}/images/generations",
+            headers={**credential, **(headers or {})},
+            params=query,
+            json={"model": "gpt-image-1", "prompt": PROMPT, **body},
+        )
+
+
+@asynccontextmanager
+async def house(emulator: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[House]:
+    """Run emulator and gateway. In a setting's text, `{emulator}` stands for the emulator's URL."""
+    async with running(**(emulator or {})) as azure:
+        values = {
+            name: value.replace("{emulator}", azure.url) for name, value in environment(azure.url, **settings).items()
+        }
+        module = load_function_app(values)
+        async with (
+            serving(Host(module.app, "", {})) as url,
+            httpx.AsyncClient(base_url=url, timeout=30) as http,
+        ):
+            yield House(url, http, azure.url, azure.calls)
+
+
+def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The events of a whole stream, as name and JSON; comments are left out."""
+    found = []
+    for block in text.split("\n\n"):
+        lines = [line for line in block.split("\n") if line and not line.startswith(":")]
+        if lines:
+            assert lines[0].startswith("event: ")
+            assert lines[1].startswith("data: ")
+            assert len(lines) == 2
+            found.append((lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))))
+    return found
