@@ -48,7 +48,7 @@ def build(
     """Build the gateway. Raises SettingsError for a public key that is none."""
     connection = connection or HttpxConnection(connect_seconds=settings.connect_seconds)
     generator = Generator(
-        Upstream(connection, _tokens(settings, connection, now), clock=clock, now=now),
+        Upstream(connection, _tokens(settings, connection, now), clock=clock, now=now, patience=settings.patience),
         Cooling(clock),
         policy=settings.policy,
         limits=settings.limits,

@@ -138,6 +138,7 @@ async def _noted(events: AsyncGenerator[Progress], record: CallRecord) -> AsyncG
             elif isinstance(event, GaveUp):
                 record.outcome = event.failure.reason
             yield event
+            del event  # megabytes, and the next one may be long in coming
 
 
 class _Recorded:

@@ -222,6 +222,7 @@ class Generator:
                     elif partials > 0:
                         partials -= 1
                         yield Showing(partial=event, step=step, trail=journal.trail)
+                    del event  # megabytes, and the next one may be long in coming
             if outcome is None:
                 raise AssertionError("an attempt ended without an outcome")
             journal.end(step, move, outcome, began_at=began_at, now=self._clock())
@@ -256,6 +257,7 @@ class Generator:
                         if self._cooling.ended(ask.target, event):
                             _tell_the_operator(ask.target, event)
                     yield event
+                    del event
         finally:
             if not ended:
                 self._cooling.left(ask.target)

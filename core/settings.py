@@ -14,6 +14,7 @@ from core.contract.secret import Secret
 from core.environment import Environment, SettingsError, endpoint
 from core.generation import Limits
 from core.settings_json import read_catalogue, read_keys
+from core.upstream.receiving import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,7 @@ class Settings:
     identity: IdentitySettings | None
     limits: Limits
     policy: Policy
+    patience: Patience
     connect_seconds: float
     heartbeat_seconds: float
 
@@ -79,6 +81,10 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         policy=Policy(
             max_retries=env.whole("GATEWAY_MAX_RETRIES", 2, most=MOST_RETRIES),
             fallback_on_refusal=env.flag("GATEWAY_FALLBACK_ON_REFUSAL"),
+        ),
+        patience=Patience(
+            first_byte=env.seconds("GATEWAY_FIRST_BYTE_SECONDS", 200),
+            idle=env.seconds("GATEWAY_IDLE_SECONDS", 90),
         ),
         connect_seconds=env.seconds("GATEWAY_CONNECT_SECONDS", 5),
         heartbeat_seconds=env.seconds("GATEWAY_HEARTBEAT_SECONDS", 10),

@@ -1,10 +1,11 @@
-"""The two settings that are JSON: the catalogue of deployments, and the virtual keys.
+"""The settings that are JSON: the catalogue of deployments, the virtual keys, and how families are kept awake.
 
 Unknown fields are errors: a misspelt `expires_att` must not pass for "never".
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -20,13 +21,15 @@ from pydantic import (
 
 from core.access.virtual_keys import VirtualKey
 from core.catalogue.deployments import Catalogue, Deployment, Target
-from core.catalogue.families import FAMILIES, Family
+from core.catalogue.families import FAMILIES, Awake, Family
 from core.contract.errors import InvalidRequest
 from core.contract.request import DEPLOYMENT_NAME, parse_api_version
 from core.contract.secret import Secret
 from core.environment import SettingsError, endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from core.environment import Environment
 
 DEFAULT_API_VERSION: Final = "2025-04-01-preview"
@@ -34,6 +37,7 @@ DEFAULT_API_VERSION: Final = "2025-04-01-preview"
 
 _CATALOGUE: Final = "GATEWAY_CATALOGUE"
 _KEYS: Final = "GATEWAY_VIRTUAL_KEYS"
+_AWAKE: Final = "GATEWAY_AWAKE_PARTIALS"
 _ROOT: Final = Path(__file__).parent.parent
 _FROM_THE_ENVIRONMENT: Final = "env:"
 
@@ -75,14 +79,17 @@ class _KeyEntry(_Strict):
 def read_catalogue(env: Environment) -> Catalogue:
     """Read the deployments and their targets. Raises SettingsError."""
     resource = _Resource(env)
+    families = _families(env)
     text = env.text(_CATALOGUE)
     if text is None:
         default = resource.target("", _TargetEntry(), where="AZURE_OPENAI_ENDPOINT")
-        return Catalogue(listed=None, default=default)
+        return Catalogue(listed=None, default=default, families=families)
     if not text.startswith("{"):
         text = _read_file(text)
     entry = _parsed(TypeAdapter(_CatalogueEntry), _CATALOGUE, text)
-    return Catalogue(listed={name: _deployment(name, each, resource) for name, each in entry.deployments.items()})
+    return Catalogue(
+        listed={name: _deployment(name, each, resource, families) for name, each in entry.deployments.items()}
+    )
 
 
 def read_keys(env: Environment) -> tuple[VirtualKey, ...]:
@@ -157,7 +164,19 @@ class _Resource:
         return Secret(value)
 
 
-def _deployment(name: str, entry: _DeploymentEntry, resource: _Resource) -> Deployment:
+def _families(env: Environment) -> Mapping[str, Family]:
+    """The families, with the operator's word on keeping their streams awake."""
+    text = env.text(_AWAKE)
+    if text is None:
+        return FAMILIES
+    given = _parsed(TypeAdapter(dict[str, Awake]), _AWAKE, text)
+    for name in given:
+        if name not in FAMILIES:
+            raise SettingsError(f"{_AWAKE}: {name}", "is no family", f"give one of {', '.join(FAMILIES)}")
+    return {name: replace(family, awake=given.get(name, family.awake)) for name, family in FAMILIES.items()}
+
+
+def _deployment(name: str, entry: _DeploymentEntry, resource: _Resource, families: Mapping[str, Family]) -> Deployment:
     where = f"{_CATALOGUE}: deployments.{name}"
     targets = [
         resource.target(name, target, where=f"{where}.targets[{index}]", number=index + 1)
@@ -165,19 +184,19 @@ def _deployment(name: str, entry: _DeploymentEntry, resource: _Resource) -> Depl
     ]
     if len({target.identity for target in targets}) < len(targets):
         raise SettingsError(where, "has the same target twice", "name each endpoint and deployment once")
-    return Deployment(name=name, family=_family(name, entry, where), targets=tuple(targets))
+    return Deployment(name=name, family=_family(name, entry, where, families), targets=tuple(targets))
 
 
-def _family(name: str, entry: _DeploymentEntry, where: str) -> Family | None:
+def _family(name: str, entry: _DeploymentEntry, where: str, families: Mapping[str, Family]) -> Family | None:
     if "family" not in entry.model_fields_set:
-        return FAMILIES.get(name)
+        return families.get(name)
     if entry.family is None:
         return None
     if entry.family not in FAMILIES:
         raise SettingsError(
             f"{where}.family", f"is {entry.family!r}", f"give one of {', '.join(FAMILIES)}, or leave it out"
         )
-    return FAMILIES[entry.family]
+    return families[entry.family]
 
 
 def _version(setting: str, text: str | None) -> str | None:

@@ -71,6 +71,8 @@ COOLING: Final[dict[Reason, Cools]] = {
     Reason.UNREACHABLE: Cools(after=3, seconds=30),
     Reason.LATE_SERVER_ERROR: Cools(after=5, seconds=30),
     Reason.TIMED_OUT: Cools(after=5, seconds=30),
+    Reason.NO_FIRST_BYTE: Cools(after=5, seconds=30),
+    Reason.WENT_SILENT: Cools(after=5, seconds=30),
     Reason.CUT_SHORT: Cools(after=5, seconds=30),
     Reason.NO_PICTURE: Cools(after=5, seconds=30),
     Reason.UNREADABLE: Cools(after=5, seconds=30),

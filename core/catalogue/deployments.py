@@ -6,7 +6,7 @@ draw for it. Callers never choose a host: every endpoint comes from the operator
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.catalogue.families import FAMILIES, Family
@@ -64,6 +64,8 @@ class Catalogue:
     """The catalogue of the settings. `None`: no catalogue, so any name is a deployment of `default`."""
     default: Target | None = None
     """With no catalogue: the resource in which every name is looked for. Its `deployment` is empty."""
+    families: Mapping[str, Family] = field(default_factory=lambda: FAMILIES)
+    """With no catalogue: the family of a deployment that is named like a model."""
 
     def targets(self) -> tuple[Target, ...]:
         """Every target there is."""
@@ -84,4 +86,4 @@ class Catalogue:
             default_api_version=self.default.default_api_version,
             key=self.default.key,
         )
-        return Deployment(name=name, family=FAMILIES.get(name), targets=(target,))
+        return Deployment(name=name, family=self.families.get(name), targets=(target,))

@@ -8,6 +8,7 @@ upstream, whose answer decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -44,6 +45,24 @@ class FreeSizes:
         )
 
 
+class Awake(StrEnum):
+    """Whether upstream is asked for a partial image that nobody wants, so that its stream is not cut for silence.
+
+    Azure cuts a stream that is silent for 60 s and a plain JSON call near 122 s (user reports); with one partial or
+    more, long generations passed. A partial costs about 100 output tokens.
+    """
+
+    AUTO = "auto"
+    """For high quality, and for more than AWAKE_PIXELS."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+AWAKE_PIXELS: Final = 1_500_000
+HIGH_QUALITIES: Final = frozenset({"high", "auto", "xhigh", "max"})
+"""What takes long. `auto` may mean it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """What one family of models takes and gives."""
@@ -55,6 +74,8 @@ class Family:
     """Whether `response_format` may be sent."""
     streams: bool
     """Whether `stream` may be sent (always for one picture at a time)."""
+    awake: Awake = Awake.AUTO
+    """Whether a stream is kept awake with a partial image (`GATEWAY_AWAKE_PARTIALS`)."""
     most_images: int = 10
     sizes: tuple[str, ...] | FreeSizes | None
     """`None`: not known; upstream decides."""
@@ -62,6 +83,8 @@ class Family:
     """The family's own values; `None`: not known."""
     quality_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """How a documented value is called here."""
+    default_quality: str = "high"
+    """What an absent `quality` means here."""
     prompt_characters: int
     left_out: frozenset[str] = frozenset()
     """Fields that are never sent, because the family refuses them."""
@@ -84,6 +107,7 @@ def _gpt_image(
     *,
     sizes: tuple[str, ...] | FreeSizes = _GPT_SIZES,
     qualities: tuple[str, ...] = _GPT_QUALITIES,
+    default_quality: str = "high",
 ) -> Family:
     return Family(
         name=name,
@@ -92,6 +116,7 @@ def _gpt_image(
         sizes=sizes,
         qualities=qualities,
         quality_names=_GPT_QUALITY,
+        default_quality=default_quality,
         prompt_characters=32_000,
         left_out=frozenset({"style"}),
         transparent_jpeg=False,
@@ -117,7 +142,7 @@ _ROWS: Final = (
         auto_left_out=frozenset({"size", "quality", "background"}),
     ),
     _gpt_image("gpt-image-1"),
-    _gpt_image("gpt-image-1-mini"),
+    _gpt_image("gpt-image-1-mini", default_quality="medium"),
     _gpt_image("gpt-image-1.5"),
     _gpt_image("gpt-image-2", sizes=_FREE),
     _gpt_image("gpt-image-2.5-flare", sizes=_FREE, qualities=(*_GPT_QUALITIES, "xhigh", "max")),

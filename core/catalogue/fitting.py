@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from core.catalogue.families import Family, FreeSizes
+from core.catalogue.families import AWAKE_PIXELS, HIGH_QUALITIES, Awake, Family, FreeSizes
 from core.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ class Fitted:
     """What is sent, ready to be JSON."""
     streams: bool
     """Whether upstream is asked for a stream."""
-    partials: int
-    """At most how many partial images the caller is to see; more are not passed on."""
     wants: str | None
     """`url` or `b64_json` where the gateway must see to it that each item has it; `None`: as it comes."""
     dropped: tuple[str, ...] = ()
@@ -43,7 +41,7 @@ def fit(request: ImageRequest, family: Family | None) -> Fitted:
         body.pop("response_format", None)  # it has no effect on a stream, which always holds base64
     wants = "b64_json" if request.streams else request.response_format
     if family is None:
-        return Fitted(body=body, streams=request.streams, partials=request.partials, wants=wants)
+        return Fitted(body=body, streams=request.streams, wants=wants)
     _refuse_what_is_impossible(request, family)
     dropped = [
         name for name in body if name in family.left_out or (name in family.auto_left_out and body[name] == "auto")
@@ -52,23 +50,33 @@ def fit(request: ImageRequest, family: Family | None) -> Fitted:
         del body[name]
     if "quality" in body:
         body["quality"] = family.quality_names.get(body["quality"], body["quality"])
-    streams = request.streams and family.streams and request.images == 1
+    streams = family.streams and request.images == 1
     body.pop("stream", None)
     body.pop("partial_images", None)
     if streams:
+        # Also for a caller who wants JSON: a plain call is silent until it ends, and Azure cuts what is silent.
         body["stream"] = True
-        if request.partials:
-            body["partial_images"] = request.partials
+        partials = max(request.partials, 1 if _needs_waking(request, body, family) else 0)
+        if partials:
+            body["partial_images"] = partials
     body.pop("response_format", None)
     if wants is not None and family.chooses_format:
         body["response_format"] = wants
     return Fitted(
         body=body,
         streams=streams,
-        partials=request.partials if streams else 0,
         wants=wants,
         dropped=tuple(dropped),
     )
+
+
+def _needs_waking(request: ImageRequest, body: Mapping[str, Any], family: Family) -> bool:
+    """Whether the picture may take so long that its stream must not stay silent."""
+    if family.awake is not Awake.AUTO:
+        return family.awake is Awake.ALWAYS
+    width, _, height = (request.size or "auto").partition("x")
+    pixels = int(width) * int(height) if height else 0
+    return body.get("quality", family.default_quality) in HIGH_QUALITIES or pixels > AWAKE_PIXELS
 
 
 def _refuse_what_is_impossible(request: ImageRequest, family: Family) -> None:

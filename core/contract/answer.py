@@ -27,7 +27,7 @@ def fold(events: Sequence[Document]) -> Document:
     """Make one images answer of a stream's `completed` events."""
     top: dict[str, Any] = {}
     items: list[dict[str, Any]] = []
-    literals: dict[str, Buffer] = {}
+    literals: dict[str, Sequence[Buffer]] = {}
     for event in events:
         literals.update(event.literals)
         items.append({name: value for name, value in event.value.items() if name in _OF_AN_ITEM})

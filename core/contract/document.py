@@ -1,13 +1,13 @@
 r"""JSON whose base64 pictures stay where they lie.
 
-An answer is a few hundred bytes of JSON around megabytes of base64. Parsing it whole would decode each picture
-into a `str` and rendering it would encode that again: three copies and some 30 ms of CPU for 4 MiB. Here each
-`"b64_json": "…"` literal is lifted out as a view of the bytes it arrived in, a short mark takes its place, the
-small rest is parsed, changed and rendered as usual, and the views are laid back between the pieces.
+An answer is a few hundred bytes of JSON around megabytes of base64. Parsing it whole would decode each picture into a
+`str` and rendering it would encode that again: three copies and some 30 ms of CPU for 4 MiB. Here the text of each
+`"b64_json": "…"` is lifted out as views of the very pieces in which it came from the network, a short mark takes its
+place, the small rest is parsed, changed and rendered as usual, and the views are laid back between.
 
-Why a byte search is safe: in valid JSON a quote inside a string is always escaped, so the bytes `"b64_json"`
-without a backslash before them are that very string token (RFC 8259 §7), and base64 has neither quotes nor
-backslashes; a literal that has an escape in it (`\/`) is carried as it is, since it is never decoded.
+Why a byte search is safe: in valid JSON a quote inside a string is always escaped, so the bytes `"b64_json"` without a
+backslash before them are that very string token (RFC 8259 §7), and base64 has neither quotes nor backslashes; a
+text that has an escape in it (`\/`) is carried as it is, since it is never decoded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Buffer = bytes | memoryview
 """What is sent."""
 
 _KEY: Final = re.compile(rb'(?<!\\)"b64_json"[ \t\r\n]*:[ \t\r\n]*"')
+_KEY_REACH: Final = 64
+"""How far back a key may begin that ends in this piece. One with more white space is found by the parser instead."""
 _PREFIX: Final = secrets.token_hex(8)
 """Unguessable, so that no prompt can contain a mark."""
 _MARKS: Final = re.compile(rb'"(%s:\d+)"' % _PREFIX.encode())
+_BACKSLASH: Final = ord("\\")
 _numbers: Final = itertools.count()
 
 
@@ -40,41 +43,22 @@ class NotADocument(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One JSON object and the base64 literals lifted out of it.
+    """One JSON object and the base64 texts lifted out of it.
 
-    In `value`, a lifted literal is represented by its mark: a non-empty string, to be moved about like any other.
+    In `value`, a lifted text is represented by its mark: a non-empty string, to be moved about like any other.
     Marks are unique in the process, so that parts of several documents can be put into one.
     """
 
     value: dict[str, Any]
-    literals: Mapping[str, Buffer] = field(default_factory=lambda: MappingProxyType({}))
-    """The text between the quotes, by its mark."""
+    literals: Mapping[str, Sequence[Buffer]] = field(default_factory=lambda: MappingProxyType({}))
+    """The pieces of the text between the quotes, by its mark."""
 
     @classmethod
     def parse(cls, body: bytes | bytearray) -> Document:
-        """Read one JSON object. Raises NotADocument for anything else."""
-        view = memoryview(body)
-        pieces: list[Buffer] = []
-        literals: dict[str, Buffer] = {}
-        position = 0
-        while key := _KEY.search(body, position):
-            start = key.end()
-            end = _end_of_string(body, start)
-            pieces.append(view[position:start])
-            position = end
-            if end > start:  # an empty literal is no picture; it stays a plain ""
-                if body.find(b"\n", start, end) >= 0 or body.find(b"\r", start, end) >= 0:
-                    raise NotADocument("a line break inside a string")  # it would break an event in two
-                mark = lift(view[start:end], literals)
-                pieces.append(mark.encode())
-        pieces.append(view[position:])
-        try:
-            value = orjson.loads(b"".join(pieces))
-        except orjson.JSONDecodeError as error:
-            raise NotADocument(str(error)) from None
-        if not isinstance(value, dict):
-            raise NotADocument("not a JSON object")
-        return cls(value, literals)
+        """Read one JSON object that is there whole. Raises NotADocument for anything else."""
+        lifter = Lifter()
+        lifter.feed(bytes(body))
+        return lifter.document()
 
     def render(self) -> list[Buffer]:
         """The JSON as pieces to be sent one after the other; the pictures among them are not copied."""
@@ -83,27 +67,100 @@ class Document:
         position = 0
         for mark in _MARKS.finditer(text):
             pieces.append(text[position : mark.start() + 1])
-            pieces.append(self.literals[mark.group(1).decode()])
+            pieces.extend(self.literals[mark.group(1).decode()])
             position = mark.end() - 1
         pieces.append(text[position:])
         return pieces
 
 
-def lift(text: Buffer, literals: dict[str, Buffer]) -> str:
+class Lifter:
+    """Takes JSON in pieces, cut anywhere, and lifts the base64 texts out of it as they go by."""
+
+    __slots__ = ("_literal", "_literals", "_settled", "_text", "size")
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._literals: dict[str, Sequence[Buffer]] = {}
+        self._literal: list[memoryview] | None = None
+        self._settled = 0
+        """Up to where `_text` is done with: what ends before is not looked at for a key again."""
+        self.size = 0
+        """How many bytes it was fed."""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece; it is kept, not copied, where it is part of a picture. Raises NotADocument."""
+        self.size += len(piece)
+        position = 0
+        while position < len(piece):
+            position = self._inside(piece, position) if self._literal is not None else self._outside(piece, position)
+
+    @property
+    def text(self) -> bytes:
+        """What is not lifted, so far."""
+        return bytes(self._text)
+
+    def document(self) -> Document:
+        """Say that this was all. Raises NotADocument where it is not one JSON object."""
+        if self._literal is not None:
+            raise NotADocument("a string does not end")
+        try:
+            value = orjson.loads(self._text)
+        except orjson.JSONDecodeError as error:
+            raise NotADocument(str(error)) from None
+        if not isinstance(value, dict):
+            raise NotADocument("not a JSON object")
+        return Document(value, self._literals)
+
+    def _outside(self, piece: bytes, position: int) -> int:
+        """Take what is not part of a picture, up to where one begins; give the position behind it."""
+        before = len(self._text)
+        self._text += memoryview(piece)[position:]
+        key = _KEY.search(self._text, max(self._settled, before - _KEY_REACH))
+        if key is None:
+            return len(piece)
+        # What was there before had no key in it, so this one ends in the new piece.
+        position += key.end() - before
+        del self._text[key.end() :]
+        self._literal = []
+        return position
+
+    def _inside(self, piece: bytes, position: int) -> int:
+        """Take the text of a picture, up to its closing quote; give the position of what follows."""
+        literal = self._literal
+        if literal is None:
+            raise AssertionError("not inside a literal")
+        end = piece.find(b'"', position)
+        last = len(piece) if end < 0 else end
+        if piece.find(b"\n", position, last) >= 0 or piece.find(b"\r", position, last) >= 0:
+            raise NotADocument("a line break inside a string")  # it would break an event in two
+        if last > position:
+            literal.append(memoryview(piece)[position:last])
+        if end < 0:
+            return last
+        if _ends_escaped(literal):
+            literal.append(memoryview(piece)[end : end + 1])
+            return end + 1
+        if literal:  # an empty text is no picture; it stays a plain ""
+            self._text += lift(literal, self._literals).encode()
+        self._literal = None
+        self._text += b'"'
+        self._settled = len(self._text)
+        return end + 1
+
+
+def lift(parts: Sequence[Buffer], literals: dict[str, Sequence[Buffer]]) -> str:
     """Put a base64 text among the literals of a document, and give the mark that stands for it in `value`."""
     mark = f"{_PREFIX}:{next(_numbers)}"
-    literals[mark] = text
+    literals[mark] = parts
     return mark
 
 
-def _end_of_string(body: bytes | bytearray, start: int) -> int:
-    """Where the string that begins at `start` ends: its first quote that no backslash escapes."""
-    position = start
-    while (end := body.find(b'"', position)) >= 0:
-        backslashes = 0
-        while end - backslashes > start and body[end - backslashes - 1] == ord("\\"):
-            backslashes += 1
-        if backslashes % 2 == 0:
-            return end
-        position = end + 1
-    raise NotADocument("a string does not end")
+def _ends_escaped(literal: list[memoryview]) -> bool:
+    """Whether an odd number of backslashes stands at the end, so that the quote behind them does not count."""
+    count = 0
+    for part in reversed(literal):
+        for byte in reversed(part):
+            if byte != _BACKSLASH:
+                return count % 2 == 1
+            count += 1
+    return count % 2 == 1

@@ -52,6 +52,10 @@ class Reason(StrEnum):
     LATE_SERVER_ERROR = "late_server_error"
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed_out"
+    """The time of the attempt, or of the whole call, is over."""
+    NO_FIRST_BYTE = "no_first_byte"
+    WENT_SILENT = "went_silent"
+    """A stream began and then said nothing more."""
     CUT_SHORT = "cut_short"
     NO_PICTURE = "no_picture"
     UNREADABLE = "unreadable"
@@ -155,6 +159,18 @@ SHOWN: Final[dict[Reason, Shown]] = {
         status=504,
         code="upstream_timeout",
         message="Azure OpenAI did not answer in time; it may have drawn the picture all the same",
+    ),
+    Reason.NO_FIRST_BYTE: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=504,
+        code="upstream_timeout",
+        message="Azure OpenAI did not begin to answer in time; it may have drawn the picture all the same",
+    ),
+    Reason.WENT_SILENT: Shown(
+        kind=Kind.AMBIGUOUS,
+        status=504,
+        code="upstream_timeout",
+        message="Azure OpenAI began a stream and fell silent; it may have drawn the picture all the same",
     ),
 }
 

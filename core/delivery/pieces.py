@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 256 * 1024
 """What is handed to the server at once: large enough to cost little, small enough that back-pressure is felt."""
+SMALL_BYTES: Final = 4 * 1024
+"""Smaller pieces are joined: a copy costs less than a send."""
 
 
 def in_pieces(buffers: Iterable[Buffer]) -> Iterator[Buffer]:
     """Yield the same bytes; small buffers are joined, large ones cut without copying them."""
     small = bytearray()
     for buffer in buffers:
-        if len(small) + len(buffer) <= PIECE_BYTES:
+        if len(small) + len(buffer) <= SMALL_BYTES:
             small += buffer
             continue
         if small:

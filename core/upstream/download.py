@@ -39,7 +39,7 @@ async def with_base64(picture: Picture, connection: Connection, *, loopback: boo
             items.append(item)
             continue
         others = {name: value for name, value in item.items() if name != "url"}
-        items.append({**others, "b64_json": lift(memoryview(text), literals)})
+        items.append({**others, "b64_json": lift([memoryview(text)], literals)})
     answer = Document({**picture.answer.value, "data": items}, literals)
     return Picture(answer=answer, status=picture.status, relayed=picture.relayed)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from core.contract.answer import fold, has_picture
-from core.contract.document import Document, NotADocument
+from core.contract.document import Document
 from core.contract.outcomes import Failed, Picture, Reason, UpstreamError
 
 if TYPE_CHECKING:
@@ -44,12 +44,8 @@ _BY_STATUS: Final[Mapping[int, Reason]] = {
 }
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> Picture | Failed:
-    """Read a 2xx answer that is JSON, whatever its content type says."""
-    try:
-        answer = Document.parse(body)
-    except NotADocument:
-        return Failed(reason=Reason.UNREADABLE, status=status, relayed=relayed(headers))
+def read_answer(status: int, headers: Mapping[str, str], answer: Document) -> Picture | Failed:
+    """Read a 2xx answer that is a JSON object, whatever its content type says."""
     if is_error(answer.value):
         return read_error_event(answer.value, headers)
     data = answer.value.get("data")
@@ -82,7 +78,7 @@ def read_error_event(value: Mapping[str, Any], headers: Mapping[str, str]) -> Fa
 def read_error(
     status: int,
     headers: Mapping[str, str],
-    body: bytes | bytearray,
+    body: bytes,
     *,
     seconds: float,
     now: dt.datetime,

@@ -1,0 +1,170 @@
+"""Receiving an answer: its pieces, read within limits, become partial images and one outcome.
+
+No limit is held across a `yield`: the next step of a generator may be another task's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from core.contract.answer import COMPLETED, PARTIAL
+from core.contract.document import Document, Lifter, NotADocument
+from core.contract.outcomes import Failed, Outcome, Partial, Reason
+from core.upstream import reading
+from core.upstream.connection import Lost
+from core.upstream.sse import Event, EventReader, EventTooLong
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from core.upstream.connection import HttpResponse
+
+MOST_ERROR_BYTES: Final = 1 << 20
+SECONDS_FOR_AN_ERROR: Final = 5.0
+MOST_ANSWER_BYTES: Final = 512 << 20
+"""The largest JSON answer that is held: ten 4K pictures are 330 MB of base64."""
+SECONDS_TO_END: Final = 0.1
+"""How long the end of a stream is waited for once its last picture is there, so that the connection can be kept."""
+
+_DONE: Final = b"[DONE]"
+"""What OpenAI's other streams end with; it is no event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long each part of an attempt may take, in seconds."""
+
+    first_byte: float = 200.0
+    """Until the head of the answer has come (`GATEWAY_FIRST_BYTE_SECONDS`)."""
+    idle: float = 90.0
+    """Between two pieces of a stream (`GATEWAY_IDLE_SECONDS`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """The time that an attempt has left."""
+
+    clock: Callable[[], float]
+    ends_at: float
+
+    def limit(self, seconds: float | None = None) -> asyncio.Timeout:
+        """Bound a wait by what is left of the attempt, and by `seconds`."""
+        left = max(0.0, self.ends_at - self.clock())
+        return asyncio.timeout(left if seconds is None else min(left, seconds))
+
+    def reason(self, otherwise: Reason) -> Reason:
+        """Why a wait ended: the attempt's time is over, or else its own limit was reached."""
+        return Reason.TIMED_OUT if self.clock() >= self.ends_at else otherwise
+
+
+async def receive_error(response: HttpResponse) -> bytes:
+    """Read as much of an error's body as comes: its status has said the most."""
+    body = bytearray()
+    try:
+        async with aclosing(response.pieces()) as pieces, asyncio.timeout(SECONDS_FOR_AN_ERROR):
+            async for piece in pieces:
+                body += piece
+                if len(body) > MOST_ERROR_BYTES:
+                    break
+    except (Lost, TimeoutError):
+        return bytes(body)
+    return bytes(body)
+
+
+async def receive_whole(response: HttpResponse, time: Time) -> Outcome:
+    """Read an answer that is JSON."""
+    lifter = Lifter()
+    try:
+        async with aclosing(response.pieces()) as pieces, time.limit():
+            async for piece in pieces:
+                lifter.feed(piece)
+                if lifter.size > MOST_ANSWER_BYTES:
+                    return _failed(Reason.UNREADABLE, response)
+        answer = lifter.document()
+    except NotADocument:
+        return _failed(Reason.UNREADABLE, response)
+    except Lost:
+        return _failed(Reason.CUT_SHORT, response)
+    except TimeoutError:
+        return _failed(Reason.TIMED_OUT, response)
+    return reading.read_answer(response.status, response.headers, answer)
+
+
+async def receive_stream(
+    response: HttpResponse, time: Time, patience: Patience, *, images: int
+) -> AsyncGenerator[Partial | Outcome]:
+    """Read a stream: its partial images as they come, then one outcome."""
+    completed: list[Document] = []
+    try:
+        async with aclosing(_events(response, time, patience)) as events:
+            async for event in events:
+                document = event.document
+                if document is None:
+                    if event.text == _DONE:
+                        continue
+                    yield _failed(Reason.CUT_SHORT if event.name == _AT_THE_END else Reason.UNREADABLE, response)
+                    return
+                if reading.is_error(document.value):
+                    yield reading.read_error_event(document.value, response.headers)
+                    return
+                kind = document.value.get("type", event.name)
+                if kind == PARTIAL:
+                    yield Partial(event=document, relayed=reading.relayed(response.headers))
+                elif kind == COMPLETED:
+                    completed.append(document)
+                    if len(completed) >= images:
+                        await _await_end(events)
+                        break
+                del event, document  # megabytes, and the next one may be long in coming
+    except Lost:
+        yield _failed(Reason.CUT_SHORT, response)
+    except TimeoutError:
+        yield _failed(time.reason(Reason.WENT_SILENT), response)
+    else:
+        yield reading.read_completed(completed, response.headers)
+
+
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer is a stream of events."""
+    return headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+_AT_THE_END: Final = "(at the end)"
+
+
+async def _events(response: HttpResponse, time: Time, patience: Patience) -> AsyncGenerator[Event]:
+    """Yield the events of a stream. Raises Lost or TimeoutError."""
+    reader = EventReader()
+    async with aclosing(response.pieces()) as pieces:
+        while True:
+            async with time.limit(patience.idle):
+                piece = await anext(pieces, None)
+            if piece is None:
+                break
+            try:
+                for event in reader.feed(piece):
+                    yield event
+                    del event
+            except EventTooLong:
+                yield Event("", None, b"")
+                return
+    last = reader.close()
+    if last is not None:
+        yield last if last.document is not None else replace(last, name=_AT_THE_END)
+
+
+async def _await_end(events: AsyncGenerator[Event]) -> None:
+    """Read to the end if it is near. What still comes, or fails, after the last picture changes nothing."""
+    try:
+        async with asyncio.timeout(SECONDS_TO_END):
+            async for _ in events:
+                pass
+    except (TimeoutError, Lost):
+        return
+
+
+def _failed(reason: Reason, response: HttpResponse) -> Failed:
+    return Failed(reason=reason, status=response.status, relayed=reading.relayed(response.headers))

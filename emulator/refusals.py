@@ -1,0 +1,141 @@
+"""The answers that faults give in place of a picture: Azure's errors, word for word where they are known.
+
+Facts: Azure OpenAI docs ("Content filtering", "Quotas and limits", "Configure virtual networks") and answers
+quoted in public issue reports, November 2026.
+"""
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+
+import orjson
+
+from emulator import errors
+from emulator.errors import IMAGE_USER_ERROR, INVALID_REQUEST, JSON, Answer
+
+HTML = ("content-type", "text/html")
+ELSEWHERE = "/openai/deployments/gpt-image-1--redirected/images/generations?api-version=2025-04-01-preview"
+"""Where a redirect leads: a call there is counted, so a test sees that none was made."""
+
+_VIOLENCE = {"violence": {"filtered": True, "severity": "medium"}}
+_SAFETY = "Your request was rejected as a result of our safety system."
+_BLOCKED = "Your request was rejected by the safety system."
+_PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body><h1>{0}</h1></body>\r\n</html>\r\n"
+
+
+def content_policy(status: int = 400) -> Answer:
+    """400: the content filter refuses the prompt, with its results inside."""
+    return errors.error(
+        status,
+        code="content_policy_violation",
+        message=f"{_SAFETY} Your prompt may contain text that is not allowed by our safety system.",
+        type=INVALID_REQUEST,
+        inner_error={
+            "code": "ResponsibleAIPolicyViolation",
+            "content_filter_results": _VIOLENCE,
+            "revised_prompt": "A drawing of a fight",
+        },
+    )
+
+
+def content_filter() -> Answer:
+    """400: the content filter refuses the picture that was made; older words."""
+    problem = {"code": "contentFilter", "message": "Your task failed as a result of our safety system."}
+    return Answer(400, orjson.dumps({"created": int(time.time()), "error": problem}))
+
+
+def moderation_blocked() -> Answer:
+    """400: GPT-image's own moderation refuses."""
+    message = f"{_BLOCKED} If you believe this is an error, contact support and include the request ID."
+    return errors.bad_request(message, param=None, code="moderation_blocked", kind=IMAGE_USER_ERROR)
+
+
+def forbidden(message: str) -> Answer:
+    """403 `Forbidden`: the network rules, or the whole resource is blocked; only the words differ."""
+    return errors.error(403, code="Forbidden", message=message)
+
+
+NO_PUBLIC_ACCESS = "Public access is disabled. Please configure private endpoint."
+RESOURCE_BLOCKED = (
+    "Your resource has been temporarily blocked because we detected behavior that may violate our "
+    "content policy. Please contact support to have it reviewed."
+)
+
+
+def throttled(**headers: str) -> Answer:
+    """429, with the headers that say when to come back, if any; `retry_after="20"` is `retry-after: 20`."""
+    return errors.error(
+        429,
+        tuple((name.replace("_", "-"), value) for name, value in headers.items()),
+        code="429",
+        message="Requests to the ImageGenerations_Create Operation under Azure OpenAI API version "
+        "2025-04-01-preview have exceeded call rate limit of your current OpenAI S0 pricing tier. Please "
+        "retry after 20 seconds. Please contact Azure support service if you would like to further "
+        "increase the default rate limit.",
+    )
+
+
+def throttled_for_20_seconds() -> Answer:
+    """429 as Azure mostly sends it: both headers agree."""
+    return throttled(retry_after="20", retry_after_ms="20000")
+
+
+def http_date(seconds: int) -> str:
+    """Give the time some seconds ahead as HTTP writes it (RFC 9110, 5.6.7)."""
+    return formatdate(time.time() + seconds, usegmt=True)
+
+
+def failed(status: int) -> Answer:
+    """5xx, 408, 413 or 422 in JSON."""
+    words = {
+        408: "The operation was timeout.",
+        413: "The request body is too large.",
+        422: "The request could not be processed.",
+        500: "The server had an error while processing your request. Sorry about that!",
+    }
+    return errors.error(status, code=str(status), message=words.get(status, HTTPStatus(status).phrase))
+
+
+def page(status: int) -> Answer:
+    """Give an HTML page, as a proxy between sends it."""
+    return Answer(status, _PAGE.format(f"{status} {HTTPStatus(status).phrase}").encode(), (HTML,))
+
+
+def redirect() -> Answer:
+    """302 to a path on this host that would count as a call."""
+    return Answer(302, b"", (("location", ELSEWHERE),))
+
+
+def without_image(*items: dict[str, str]) -> Answer:
+    """200 that has everything but a picture."""
+    return Answer(200, orjson.dumps({"created": int(time.time()), "data": items}), (JSON,))
+
+
+_EVENT = b"event: error\ndata: %s\n\n"
+_DATA = b"data: %s\n\n"
+_FAILED = "An error occurred."
+
+
+def error_event() -> bytes:
+    """Make the event in which a stream says that it failed."""
+    return _EVENT % orjson.dumps({"type": "error", "message": _FAILED, "code": "server_error"})
+
+
+def rate_limit_event() -> bytes:
+    """Make the same for a limit of rate."""
+    message = "Rate limit reached for images."
+    return _EVENT % orjson.dumps({"type": "error", "message": message, "code": "rate_limit_exceeded"})
+
+
+def bare_error(code: str = "server_error", kind: str = "server_error", message: str = _FAILED) -> bytes:
+    """Make such an event without an `event:` line, the error inside `error`."""
+    return _DATA % orjson.dumps({"error": {"message": message, "type": kind, "code": code}})
+
+
+def moderation_event() -> bytes:
+    """Make the event by which GPT-image's moderation ends a stream."""
+    return bare_error("moderation_blocked", IMAGE_USER_ERROR, _BLOCKED)
+
+
+JUNK = b"event: image_generation.completed\ndata: {<not JSON>\n\n"
+"""An event whose data is not JSON."""

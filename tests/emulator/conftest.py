@@ -1,0 +1,21 @@
+"""A fresh emulator for each test; its pictures are cached by the process."""
+
+import ssl
+
+import httpx
+import pytest
+
+from emulator.server import running
+from tests.emulator.asking import Azure
+
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading them takes longer than most tests
+
+
+@pytest.fixture
+async def azure():
+    key = {"api-key": "emulator-key"}
+    async with (
+        running() as emulator,
+        httpx.AsyncClient(base_url=emulator.url, headers=key, timeout=10, verify=NO_CERTIFICATES) as client,
+    ):
+        yield Azure(emulator, client)
