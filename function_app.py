@@ -62,6 +62,12 @@ _gateway, startup_error = _start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
+def end_calls() -> None:
+    """End the calls in flight: whoever hosts this app says so when the process ends and they have had their time."""
+    if _gateway is not None:
+        _gateway.end_calls()
+
+
 @app.function_name("generate_image")
 @app.route("openai/openai/deployments/{deployment}/images/generations", methods=METHODS)
 async def generate_image(req: Request) -> Response:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from core.access.credentials import credential_of
@@ -20,22 +19,21 @@ from core.contract.errors import (
     Misconfigured,
     NotFound,
 )
-from core.contract.reply import Reply
 from core.contract.request import DEPLOYMENT_NAME, MAX_BODY_BYTES, parse_api_version, parse_request
 from core.delivery.envelope import Envelope
+from core.delivery.reader import Grace, Reader
 from core.delivery.stream import deliver_stream
 from core.delivery.whole import deliver_whole
-from core.generation import Drawn, GaveUp, Journal
 from core.logs import CallRecord, write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from core.access.authenticator import Authenticator
     from core.catalogue.deployments import Catalogue
     from core.contract.document import Buffer
-    from core.contract.reply import Stream
-    from core.generation import Generator, Progress
+    from core.contract.reply import Reply, Stream
+    from core.generation import Generator
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -71,28 +69,25 @@ class Gateway:
         self._generator = generator
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
+        self._grace = Grace()
 
     async def generate_image(self, call: Call) -> Reply:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
-        event_id = request_id(call.headers)
-        envelope = Envelope(event_id=event_id, clock=self._clock, began_at=self._clock())
-        record = CallRecord(event_id=event_id, deployment=_for_the_log(call.deployment))
-        journal = Journal()
+        envelope = Envelope(event_id=request_id(call.headers), clock=self._clock, began_at=self._clock())
+        record = _Record(call, envelope)
         try:
-            reply = await self._answer(call, envelope, record, journal)
+            reply = await self._answer(call, envelope, record)
         except GatewayError as error:
-            record.outcome = error.code
             reply = envelope.refused(error)
         except asyncio.CancelledError:
-            _close(record, envelope, journal, status=None)
+            record.write(status=None)
             raise
         except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer
-            write_fault(fault, event_id)
-            record.outcome = InternalFault.code
-            reply = envelope.refused(InternalFault(retry_safe=journal.trail.calls == 0))
-        return _sent(reply, envelope, record, journal)
+            write_fault(fault, envelope.event_id)
+            reply = envelope.refused(InternalFault(retry_safe=envelope.journal.trail.calls == 0))
+        return record.written_with(reply.with_headers({"x-request-id": envelope.event_id}))
 
-    async def _answer(self, call: Call, envelope: Envelope, record: CallRecord, journal: Journal) -> Reply:
+    async def _answer(self, call: Call, envelope: Envelope, record: _Record) -> Reply:
         caller = await self._authenticator.caller_of(credential_of(call.headers))
         record.caller = caller.id
         if DEPLOYMENT_NAME.fullmatch(call.deployment) is None:
@@ -101,44 +96,56 @@ class Gateway:
             raise call.body
         request = parse_request(call.body)
         envelope.model_requested = request.model
-        envelope.stream = record.stream = request.streams
+        envelope.stream = request.streams
         api_version = parse_api_version([value for name, value in call.query if name.lower() == "api-version"])
         plan = make_plan(self._catalogue, request, call.deployment, caller.may_call)
         events = self._generator.generate(
             plan,
-            journal,
+            envelope.journal,
             images=request.images,
             partials=request.partials,
             api_version=api_version,
             event_id=envelope.event_id,
         )
-        noted = _noted(events, record)
+        reader = Reader(events, self._grace, envelope)
         if request.streams:
-            return await deliver_stream(noted, envelope, heartbeat_seconds=self._heartbeat_seconds)
-        return await deliver_whole(noted, envelope)
+            return await deliver_stream(reader, envelope, heartbeat_seconds=self._heartbeat_seconds)
+        return await deliver_whole(reader, envelope)
+
+    def end_calls(self) -> None:
+        """End the calls that are still in flight, because the process ends: each is told so."""
+        self._grace.end()
 
 
-def _sent(reply: Reply, envelope: Envelope, record: CallRecord, journal: Journal) -> Reply:
-    """The answer as it leaves; the line in the log is written now, or at the end of the stream."""
-    headers = {"x-request-id": envelope.event_id}
-    if isinstance(reply.body, tuple):
-        _close(record, envelope, journal, status=reply.status)
-        return reply.with_headers(headers)
-    body = _Recorded(reply.body, lambda: _close(record, envelope, journal, status=reply.status))
-    return Reply(status=reply.status, headers={**reply.headers, **headers}, body=body)
+class _Record:
+    """The line in the log: written when the answer is there, or at the end of the stream."""
 
+    def __init__(self, call: Call, envelope: Envelope) -> None:
+        self.caller: str | None = None
+        self._deployment = call.deployment if DEPLOYMENT_NAME.fullmatch(call.deployment) else "(not a name)"
+        self._envelope = envelope
 
-async def _noted(events: AsyncGenerator[Progress], record: CallRecord) -> AsyncGenerator[Progress]:
-    """The same events; how they end is noted for the log."""
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Drawn):
-                record.outcome = "picture"
-                record.deployment_used = event.step.deployment.name
-            elif isinstance(event, GaveUp):
-                record.outcome = event.failure.reason
-            yield event
-            del event  # megabytes, and the next one may be long in coming
+    def write(self, *, status: int | None) -> None:
+        envelope, trail = self._envelope, self._envelope.journal.trail
+        CallRecord(
+            event_id=envelope.event_id,
+            caller=self.caller,
+            deployment=self._deployment,
+            deployment_used=envelope.deployment_used,
+            stream=envelope.stream,
+            outcome=envelope.outcome,
+            attempts=trail.calls,
+            tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.traces),
+            status=status,
+            latency_ms=envelope.latency_ms,
+            perhaps_billed=trail.perhaps_billed,
+        ).write()
+
+    def written_with(self, reply: Reply) -> Reply:
+        if isinstance(reply.body, tuple):
+            self.write(status=reply.status)
+            return reply
+        return replace(reply, body=_Recorded(reply.body, lambda: self.write(status=reply.status)))
 
 
 class _Recorded:
@@ -157,14 +164,6 @@ class _Recorded:
         finally:
             at_the_end, self._at_the_end = self._at_the_end, lambda: None
             at_the_end()
-
-
-def _close(record: CallRecord, envelope: Envelope, journal: Journal, *, status: int | None) -> None:
-    record.status = status
-    record.attempts = journal.trail.calls
-    record.perhaps_billed = journal.trail.perhaps_billed
-    record.latency_ms = envelope.latency_ms
-    record.write()
 
 
 def request_id(headers: Sequence[tuple[str, str]]) -> str:
@@ -203,7 +202,3 @@ def too_large() -> BodyTooLarge:
 def too_slow() -> BodyTooSlow:
     """What stands in the place of a body that does not come."""
     return BodyTooSlow("The request body did not arrive in time")
-
-
-def _for_the_log(deployment: str) -> str:
-    return deployment if DEPLOYMENT_NAME.fullmatch(deployment) else "(not a name)"

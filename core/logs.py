@@ -15,9 +15,9 @@ _calls: Final = logging.getLogger("gateway.calls")
 _faults: Final = logging.getLogger("gateway.faults")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """One call, as the log tells it. Filled in along the way, written once at its end."""
+    """One call, as the log tells it. Written once, at its end."""
 
     event_id: str
     caller: str | None = None
@@ -30,6 +30,8 @@ class CallRecord:
     """`picture`, the error's code, or `left`: the caller went away first."""
     attempts: int = 0
     """How often upstream was called."""
+    tried: tuple[str, ...] = ()
+    """How each of these calls ended, and which fallbacks were passed over."""
     status: int | None = None
     """What the caller was told; None where it was gone by then."""
     latency_ms: int = 0

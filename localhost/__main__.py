@@ -39,13 +39,11 @@ def serve(host: str, port: int) -> None:
         number = listener.getsockname()[1]
         print(f"Functions host on http://{address}:{number} ({len(app)} functions)", flush=True)
 
-    Server(app, announce).run(sockets=[listener])
+    Server(app, announce, getattr(module, "end_calls", None)).run(sockets=[listener])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="localhost", description="Serves the Functions app in this directory."
-    )
+    parser = argparse.ArgumentParser(prog="localhost", description="Serves the Functions app in this directory.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7071, choices=range(65536), metavar="PORT")
     options = parser.parse_args()

@@ -117,7 +117,7 @@ def _welcome(port: int, key: str, emulator: str) -> str:
     )
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
+"""How long open calls may go on once the host is told to end."""
+GOODBYE_SECONDS = 2
+"""How long they then have to say so."""
 # As Kestrel: longer than any client keeps an idle connection for reuse.
 KEEP_ALIVE_SECONDS = 130
 RESERVED = {"admin", "runtime"}
@@ -118,7 +121,11 @@ class Host:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.suppress(asyncio.CancelledError):  # the host stops, and the grace is over
             response = await self._answer(Request(scope, receive, send))
-            await response(scope, receive, send)
+            try:
+                await response(scope, receive, send)
+            finally:  # as web_extension does in the worker
+                if close := getattr(getattr(response, "body_iterator", None), "aclose", None):
+                    await close()
 
     async def _answer(self, request: Request) -> Response:
         path = decoded(request.scope["raw_path"])
@@ -153,9 +160,7 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _caller(
-    function: Callable[..., Any], parameter: str
-) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+def _caller(function: Callable[..., Any], parameter: str) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     if inspect.iscoroutinefunction(function):
         return lambda request: function(**{parameter: request})
     return lambda request: asyncio.to_thread(function, **{parameter: request})
@@ -164,7 +169,8 @@ def _caller(
 class Server(uvicorn.Server):
     """uvicorn that says when it listens and ends with status 0 when it is told to."""
 
-    def __init__(self, host: Host, announce: Callable[[], None]) -> None:
+    def __init__(self, host: Host, announce: Callable[[], None], end_calls: Callable[[], None] | None = None) -> None:
+        """`end_calls` is the app's own, if it has one: called when the grace is over, so that it can say goodbye."""
         config = uvicorn.Config(
             host,
             lifespan="off",
@@ -175,10 +181,11 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS + GOODBYE_SECONDS,
         )
         super().__init__(config)
         self._announce = announce
+        self._end_calls = end_calls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -186,6 +193,11 @@ class Server(uvicorn.Server):
         except OSError as error:
             raise StartError(f"cannot listen: {error.strerror}") from error
         self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._end_calls is not None:
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_calls)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

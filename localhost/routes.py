@@ -194,6 +194,5 @@ def _pattern(segments: list[list[str | Parameter]]) -> re.Pattern[str]:
 
 def _segment(parts: list[str | Parameter]) -> str:
     return "".join(
-        re.escape(part) if isinstance(part, str) else _CATCH_ALL if part.catch_all else "([^/]+)"
-        for part in parts
+        re.escape(part) if isinstance(part, str) else _CATCH_ALL if part.catch_all else "([^/]+)" for part in parts
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.attempts.rules import REFUSED_MAY_FALL_BACK, RULES, Move, Rule
 from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Kind
+from core.contract.outcomes import Failed, Kind, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,7 +182,13 @@ def _pick(targets: list[Target], chance: Callable[[], float]) -> Target | None:
 
 
 def _failure_of_the_primary(situation: Situation) -> Failed:
-    """What the caller is told: the primary's error, or what keeps all its targets cool."""
+    """What the caller is told: that time is over, or the primary's error, or what keeps all its targets cool."""
+    if (
+        situation.tried
+        and situation.now >= situation.ends_at
+        and situation.tried[-1].outcome.reason is Reason.TIMED_OUT
+    ):
+        return situation.tried[-1].outcome
     own = [tried.outcome for tried in situation.tried if tried.step == 0]
     if own:
         return own[-1]

@@ -25,6 +25,7 @@ _OF_AN_ITEM: Final = frozenset({"b64_json", "url", "revised_prompt", "content_fi
 
 def fold(events: Sequence[Document]) -> Document:
     """Make one images answer of a stream's `completed` events."""
+    created: dict[str, Any] = {}
     top: dict[str, Any] = {}
     items: list[dict[str, Any]] = []
     literals: dict[str, Sequence[Buffer]] = {}
@@ -37,8 +38,8 @@ def fold(events: Sequence[Document]) -> Document:
             if name not in _OF_AN_ITEM and name not in {"type", "index", "created_at"}
         )
         if "created_at" in event.value:
-            top["created"] = event.value["created_at"]
-    return Document({**top, "data": items}, literals)
+            created = {"created": event.value["created_at"]}
+    return Document({**created, **top, "data": items}, literals)
 
 
 def unfold(answer: Document) -> Iterator[Document]:

@@ -9,9 +9,10 @@
     │   ├── MethodNotAllowed    405
     │   ├── BodyTooSlow         408
     │   └── BodyTooLarge        413
-    ├── GatewayFault            the operator's or ours; nothing went upstream
+    ├── GatewayFault            the operator's to mend, or ours
     │   ├── Misconfigured       503
     │   ├── AuthUnavailable     503
+    │   ├── Stopping            503
     │   └── InternalFault       500
     └── UpstreamFailure         upstream was asked and there is no picture (contract §5)
 
@@ -126,7 +127,7 @@ class BodyTooLarge(CallerError):
 
 
 class GatewayFault(GatewayError):
-    """The operator's to mend, or ours. Nothing went upstream."""
+    """The operator's to mend, or ours."""
 
 
 class Misconfigured(GatewayFault):
@@ -147,6 +148,17 @@ class AuthUnavailable(GatewayFault):
 
     def __init__(self) -> None:
         super().__init__("Credentials cannot be checked at the moment; try again shortly", headers={"retry-after": "5"})
+
+
+class Stopping(GatewayFault):
+    """503: this instance of the gateway is being stopped, and the call could not be finished before."""
+
+    status = 503
+    code = "stopping"
+
+    def __init__(self, *, retry_safe: bool) -> None:
+        super().__init__("This instance of the gateway is being stopped", headers={"retry-after": "1"})
+        self.retry_safe = retry_safe
 
 
 class InternalFault(GatewayFault):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.contract.errors import PROVIDER, GatewayError, error_body
 from core.contract.reply import Reply, json_reply
 from core.delivery.failure import failure_of
 from core.delivery.headers import answer_headers
+from core.generation import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Envelope:
-    """One call, as its answer describes it. Filled in as the call is understood."""
+    """One call, as its answer and the log describe it. Filled in as the call is understood and answered."""
 
     event_id: str
     clock: Callable[[], float]
     began_at: float
     model_requested: str | None = None
     stream: bool = False
+    journal: Journal = field(default_factory=Journal)
+    outcome: str = "left"
+    """`picture`, or the code of the error that was answered; until then, the caller may have gone."""
+    deployment_used: str | None = None
+    """The one that drew."""
 
     @property
     def latency_ms(self) -> int:
@@ -33,35 +39,38 @@ class Envelope:
 
     def extra_fields(self, drawn: Drawn) -> dict[str, Any]:
         """The gateway's own fields on an answer with pictures."""
+        self.outcome = drawn.picture.kind
+        self.deployment_used = drawn.step.deployment.name
         return {
             "provider": PROVIDER,
             "model_requested": self.model_requested or "",
-            "deployment": drawn.step.deployment.name,
+            "deployment": self.deployment_used,
             "request_type": "image_generation_stream" if self.stream else "image_generation",
             "latency_ms": self.latency_ms,
             "fallback_index": drawn.step.fallback_index,
             "attempts": drawn.trail.as_json(),
         }
 
-    def refused(self, error: GatewayError, attempts: list[dict[str, Any]] | None = None) -> Reply:
+    def refused(self, error: GatewayError) -> Reply:
         """Answer with an error."""
         headers = dict(error.headers)
         if not error.retry_safe:
             headers["x-should-retry"] = "false"
-        return json_reply(error.status, self.error_value(error, attempts), headers)
+        return json_reply(error.status, self.error_value(error), headers)
 
     def gave_up(self, end: GaveUp) -> Reply:
         """Answer a generation that found no picture."""
-        attempts = end.trail.as_json()
-        reply = self.refused(failure_of(end), attempts)
+        reply = self.refused(failure_of(end))
         return reply.with_headers(answer_headers(end.step, end.trail, end.failure.relayed))
 
-    def error_value(self, error: GatewayError, attempts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """Build the error body of contract §5."""
+    def error_value(self, error: GatewayError) -> dict[str, Any]:
+        """Build the error body of contract §5, with the attempts trail where upstream was called."""
+        self.outcome = error.code
+        trail = self.journal.trail
         return error_body(
             error,
             event_id=self.event_id,
             model_requested=self.model_requested,
             stream=self.stream,
-            attempts=attempts,
+            attempts=trail.as_json() if trail.traces or trail.calls else None,
         )

@@ -7,12 +7,11 @@ goes wrong is one last `error` event.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.contract.answer import ERROR, PARTIAL, unfold
 from core.contract.document import Document
-from core.contract.errors import InternalFault
+from core.contract.errors import InternalFault, Stopping
 from core.contract.reply import EVENT_STREAM, Reply
 from core.delivery.failure import failure_of
 from core.delivery.headers import answer_headers
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from core.contract.document import Buffer
     from core.delivery.envelope import Envelope
+    from core.delivery.reader import Reader
     from core.generation import Progress
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
@@ -35,9 +35,8 @@ _HEADERS: Final = {
 }
 
 
-async def deliver_stream(events: AsyncGenerator[Progress], envelope: Envelope, *, heartbeat_seconds: float) -> Reply:
+async def deliver_stream(reader: Reader, envelope: Envelope, *, heartbeat_seconds: float) -> Reply:
     """Answer with the first event, or with a silent stream once `heartbeat_seconds` have gone by without one."""
-    reader = _Reader(events, envelope.event_id)
     try:
         first = await reader.wait(heartbeat_seconds)
     except BaseException:
@@ -56,7 +55,7 @@ async def deliver_stream(events: AsyncGenerator[Progress], envelope: Envelope, *
 class _Body:
     """The stream itself. Closing it frees the generation, also where nobody began to read."""
 
-    def __init__(self, first: Progress | None, reader: _Reader, envelope: Envelope, heartbeat_seconds: float) -> None:
+    def __init__(self, first: Progress | None, reader: Reader, envelope: Envelope, heartbeat_seconds: float) -> None:
         self._reader = reader
         self._pieces = _pieces(first, reader, envelope, heartbeat_seconds)
 
@@ -72,7 +71,7 @@ class _Body:
 
 
 async def _pieces(
-    event: Progress | None, reader: _Reader, envelope: Envelope, heartbeat_seconds: float
+    event: Progress | None, reader: Reader, envelope: Envelope, heartbeat_seconds: float
 ) -> AsyncGenerator[Buffer]:
     try:
         while True:
@@ -82,10 +81,11 @@ async def _pieces(
                 return
             event = None
             event = await reader.wait(heartbeat_seconds)
+    except Stopping as end:
+        yield _error(envelope.error_value(end))
     except Exception as fault:  # noqa: BLE001 -- the status has gone out: the caller must hear of it as an event
         write_fault(fault, envelope.event_id)
-        error = InternalFault(retry_safe=False)
-        yield b"".join(_event(ERROR, Document({"type": ERROR, **envelope.error_value(error)})))
+        yield _error(envelope.error_value(InternalFault(retry_safe=False)))
     finally:
         await reader.aclose()
 
@@ -103,47 +103,14 @@ def _told(event: Progress | None, envelope: Envelope) -> Iterator[Buffer]:
                 value = {**completed.value, "extra_fields": extra_fields}
                 yield from _event(completed.value["type"], Document(value, completed.literals))
         case GaveUp():
-            value = envelope.error_value(failure_of(event), event.trail.as_json())
-            yield from _event(ERROR, Document({**value, "type": ERROR}))
+            yield _error(envelope.error_value(failure_of(event)))
+
+
+def _error(value: dict[str, Any]) -> bytes:
+    return b"".join(_event(ERROR, Document({**value, "type": ERROR})))
 
 
 def _event(name: str, document: Document) -> Iterator[Buffer]:
     yield b"event: %s\ndata: " % name.encode()
     yield from document.render()
     yield b"\n\n"
-
-
-class _Reader:
-    """Reads a generation one event at a time, so that waiting can be interrupted without losing the event.
-
-    The next event is asked for only when someone waits for it: back-pressure reaches upstream.
-    """
-
-    def __init__(self, events: AsyncGenerator[Progress], event_id: str) -> None:
-        self._events = events
-        self._event_id = event_id
-        self._pending: asyncio.Task[Progress] | None = None
-
-    async def wait(self, seconds: float) -> Progress | None:
-        """Give the next event, or None if there is none within `seconds`."""
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(_next(self._events))
-        await asyncio.wait({self._pending}, timeout=seconds)
-        if not self._pending.done():
-            return None
-        pending, self._pending = self._pending, None
-        return pending.result()
-
-    async def aclose(self) -> None:
-        """Stop reading and free all that the generation holds."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.cancel()
-            await asyncio.wait({pending})
-            if not pending.cancelled() and (fault := pending.exception()) is not None:
-                write_fault(fault, self._event_id)
-        await self._events.aclose()
-
-
-async def _next(events: AsyncGenerator[Progress]) -> Progress:
-    return await anext(events)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from core.contract.answer import with_indexes
@@ -12,21 +11,19 @@ from core.delivery.pieces import in_pieces
 from core.generation import Drawn, GaveUp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from core.delivery.envelope import Envelope
-    from core.generation import Progress
+    from core.delivery.reader import Reader
 
 
-async def deliver_whole(events: AsyncGenerator[Progress], envelope: Envelope) -> Reply:
-    """Wait for the end of a generation and answer with it."""
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Drawn):
-                return _drawn(event, envelope)
-            if isinstance(event, GaveUp):
-                return envelope.gave_up(event)
-    raise AssertionError("a generation ended without an end")
+async def deliver_whole(reader: Reader, envelope: Envelope) -> Reply:
+    """Wait for the end of a generation and answer with it. Raises Stopping."""
+    try:
+        event = await reader.wait()
+        while not isinstance(event, Drawn | GaveUp):
+            event = await reader.wait()
+    finally:
+        await reader.aclose()
+    return envelope.gave_up(event) if isinstance(event, GaveUp) else _drawn(event, envelope)
 
 
 def _drawn(drawn: Drawn, envelope: Envelope) -> Reply:

@@ -101,30 +101,39 @@ async def receive_stream(
     try:
         async with aclosing(_events(response, time, patience)) as events:
             async for event in events:
-                document = event.document
-                if document is None:
-                    if event.text == _DONE:
-                        continue
-                    yield _failed(Reason.CUT_SHORT if event.name == _AT_THE_END else Reason.UNREADABLE, response)
+                read = _understood(event, response)
+                if isinstance(read, Failed):
+                    yield read
                     return
-                if reading.is_error(document.value):
-                    yield reading.read_error_event(document.value, response.headers)
-                    return
-                kind = document.value.get("type", event.name)
-                if kind == PARTIAL:
-                    yield Partial(event=document, relayed=reading.relayed(response.headers))
-                elif kind == COMPLETED:
-                    completed.append(document)
+                if isinstance(read, Partial):
+                    yield read
+                elif read is not None:
+                    completed.append(read)
                     if len(completed) >= images:
                         await _await_end(events)
                         break
-                del event, document  # megabytes, and the next one may be long in coming
+                del event, read  # megabytes, and the next one may be long in coming
     except Lost:
         yield _failed(Reason.CUT_SHORT, response)
     except TimeoutError:
         yield _failed(time.reason(Reason.WENT_SILENT), response)
     else:
         yield reading.read_completed(completed, response.headers)
+
+
+def _understood(event: Event, response: HttpResponse) -> Partial | Document | Failed | None:
+    """What an event says: a partial image, a finished one (its document), a failure, or nothing that counts."""
+    document = event.document
+    if document is None:
+        if event.text == _DONE:
+            return None
+        return _failed(Reason.CUT_SHORT if event.name == _AT_THE_END else Reason.UNREADABLE, response)
+    if reading.is_error(document.value):
+        return reading.read_error_event(document.value, response.headers)
+    kind = document.value.get("type", event.name)
+    if kind == PARTIAL:
+        return Partial(event=document, relayed=reading.relayed(response.headers))
+    return document if kind == COMPLETED else None
 
 
 def is_stream(headers: Mapping[str, str]) -> bool:

@@ -1,0 +1,74 @@
+"""Reading a generation one event at a time, so that waiting can end without losing the event."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from core.contract.errors import Stopping
+from core.logs import write_fault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from core.delivery.envelope import Envelope
+    from core.generation import Progress
+
+
+class Grace:
+    """The end of the process, as the calls in flight learn of it."""
+
+    def __init__(self) -> None:
+        self._over: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> asyncio.Future[None]:
+        """Done once what is still in flight has had its time."""
+        if self._over is None:
+            self._over = asyncio.get_running_loop().create_future()
+        return self._over
+
+    def end(self) -> None:
+        """Let what is still in flight end now."""
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+class Reader:
+    """Reads the events of one generation.
+
+    The next event is asked for only when someone waits for it: back-pressure reaches upstream.
+    """
+
+    def __init__(self, events: AsyncGenerator[Progress], grace: Grace, envelope: Envelope) -> None:
+        self._events = events
+        self._grace = grace
+        self._envelope = envelope
+        self._pending: asyncio.Task[Progress] | None = None
+
+    async def wait(self, seconds: float | None = None) -> Progress | None:
+        """Give the next event, or None if there is none within `seconds`. Raises Stopping."""
+        if self._pending is None:
+            self._pending = asyncio.ensure_future(_next(self._events))
+        either: set[asyncio.Future[Any]] = {self._pending, self._grace.over}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._pending.done():
+            pending, self._pending = self._pending, None
+            return pending.result()
+        if self._grace.over.done():
+            raise Stopping(retry_safe=self._envelope.journal.trail.calls == 0)
+        return None
+
+    async def aclose(self) -> None:
+        """Stop reading and free all that the generation holds."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+            await asyncio.wait({pending})
+            if not pending.cancelled() and (fault := pending.exception()) is not None:
+                write_fault(fault, self._envelope.event_id)
+        await self._events.aclose()
+
+
+async def _next(events: AsyncGenerator[Progress]) -> Progress:
+    return await anext(events)
