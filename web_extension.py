@@ -61,9 +61,7 @@ class WebApp(base.WebApp):  # type: ignore[misc]
 
     _handler: Callable[[Request], Awaitable[Response]]
 
-    def route(
-        self, func: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def route(self, func: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Take the worker's handler: it waits for the invocation and returns what the function returned."""
         self._handler = func
         coordinator = getattr(func, "__globals__", {}).get("http_coordinator")
@@ -80,7 +78,13 @@ class WebApp(base.WebApp):  # type: ignore[misc]
         invocation = request.headers.get("x-ms-invocation-id", "")
         try:
             response = await self._answer(invocation, request)
-            await response(scope, receive, send)
+            try:
+                await response(scope, receive, send)
+            finally:
+                # Starlette does not tell a stream that it is over if that shows between two of its events, or
+                # before the first. `aclose` does; to a stream that has run to its end it is nothing.
+                if close := getattr(getattr(response, "body_iterator", None), "aclose", None):
+                    await close()
         finally:
             # The worker keeps about 2 KB for every request for ever.
             self._pending.pop(invocation, None)
@@ -88,9 +92,7 @@ class WebApp(base.WebApp):  # type: ignore[misc]
     async def _answer(self, invocation: str, request: Request) -> Response:
         if not invocation:
             return Response(status_code=400)
-        patience = asyncio.get_running_loop().call_later(
-            UNCLAIMED_SECONDS, self._give_up, invocation, request
-        )
+        patience = asyncio.get_running_loop().call_later(UNCLAIMED_SECONDS, self._give_up, invocation, request)
         try:
             return await self._handler(request)
         except UnclaimedError:
@@ -102,9 +104,7 @@ class WebApp(base.WebApp):  # type: ignore[misc]
 
     def _give_up(self, invocation: str, request: Request) -> None:
         entry = self._pending.get(invocation)
-        if (
-            entry is not None and entry.http_request is request
-        ):  # an invocation that takes it sets this to None
+        if entry is not None and entry.http_request is request:  # an invocation that takes it sets this to None
             entry.http_response = UnclaimedError()
 
 

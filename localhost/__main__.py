@@ -31,10 +31,10 @@ def serve(host: str, port: int) -> None:
     apply_local_settings(directory)
     module = load(directory)
     app = Host(module.app, route_prefix(directory), os.environ)
+    for name in app.not_served:
+        print(f"Not served here, as its trigger is not HTTP: {name}", file=sys.stderr, flush=True)
 
     def announce() -> None:
-        for name in app.not_served:
-            print(f"Not served here, as its trigger is not HTTP: {name}", flush=True)
         address = f"[{host}]" if ":" in host else host
         number = listener.getsockname()[1]
         print(f"Functions host on http://{address}:{number} ({len(app)} functions)", flush=True)

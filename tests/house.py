@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import json
 import os
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +15,15 @@ from unittest import mock
 
 import httpx
 
+from core.bootstrap import build
+from core.settings import read_settings
+from core.upstream.connection import HttpxConnection
 from emulator.loopback import serving
 from emulator.server import running
 from localhost.host import Host
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import ModuleType
 
     from emulator.calls import Calls
@@ -96,18 +101,46 @@ class House:
 
 
 @asynccontextmanager
-async def house(emulator: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[House]:
-    """Run emulator and gateway. In a setting's text, `{emulator}` stands for the emulator's URL."""
+async def house(
+    emulator: dict[str, Any] | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    **settings: Any,
+) -> AsyncIterator[House]:
+    """Run emulator and gateway. In a setting's text, `{emulator}` stands for the emulator's URL.
+
+    `clock` is the gateway's, monotonic and in seconds; with `wait` it lets seconds go by before it asks again.
+    """
     async with running(**(emulator or {})) as azure:
         values = {
             name: value.replace("{emulator}", azure.url) for name, value in environment(azure.url, **settings).items()
         }
         module = load_function_app(values)
         async with (
-            serving(Host(module.app, "", {})) as url,
+            _connected(module, values, clock=clock, wait=wait),
+            serving(Host(module.app, "", values)) as url,
             httpx.AsyncClient(base_url=url, timeout=30) as http,
         ):
             yield House(url, http, azure.url, azure.calls)
+
+
+@asynccontextmanager
+async def _connected(module: ModuleType, values: dict[str, str], **parts: Any) -> AsyncIterator[None]:
+    """Build the app's gateway once more, on a connection that is closed with the house: in Azure it ends with the app.
+
+    An app whose settings are wrong stays as it is.
+    """
+    if module._gateway is None:
+        yield
+        return
+    settings = read_settings(values)
+    connection = HttpxConnection(connect_seconds=settings.connect_seconds)
+    module._gateway = build(settings, connection=connection, **parts)
+    try:
+        yield
+    finally:
+        await connection.aclose()
 
 
 def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:

@@ -19,10 +19,10 @@ from core.upstream.identity import NoToken
 from core.upstream.receiving import (
     Patience,
     Time,
-    is_stream,
     receive_error,
     receive_stream,
     receive_whole,
+    told_apart,
 )
 
 if TYPE_CHECKING:
@@ -79,17 +79,30 @@ class Upstream:
             response = request if isinstance(request, Failed) else await self._sent(request, time, stack)
             if isinstance(response, Failed):
                 yield response
-            elif response.status // 100 == 2 and is_stream(response.headers):
-                stream = receive_stream(response, time, self._patience, images=ask.images)
-                async for event in await stack.enter_async_context(aclosing(stream)):
+            elif response.status // 100 == 2:
+                async for event in await stack.enter_async_context(aclosing(self._received(ask, response, time))):
                     yield event if isinstance(event, Partial) else await self._finished(ask, event, time)
                     del event  # megabytes, and the next one may be long in coming
-            elif response.status // 100 == 2:
-                yield await self._finished(ask, await receive_whole(response, time), time)
             else:
                 seconds = self._clock() - sent_at
                 body = await receive_error(response)
                 yield reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
+
+    async def _received(self, ask: Ask, response: HttpResponse, time: Time) -> AsyncGenerator[Partial | Outcome]:
+        """Read a 2xx answer, stream or not."""
+        try:
+            is_stream, response = await told_apart(response, time, asked=ask.fitted.streams)
+        except (Lost, TimeoutError) as error:
+            reason = Reason.CUT_SHORT if isinstance(error, Lost) else Reason.TIMED_OUT
+            yield Failed(reason=reason, status=response.status, relayed=reading.relayed(response.headers))
+            return
+        if not is_stream:
+            yield await receive_whole(response, time)
+            return
+        async with aclosing(receive_stream(response, time, self._patience, images=ask.images)) as events:
+            async for event in events:
+                yield event
+                del event
 
     async def _request_of(self, ask: Ask, time: Time) -> HttpRequest | Failed:
         """What is to be sent; or the failure where there is no token to send with it."""

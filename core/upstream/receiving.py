@@ -136,9 +136,46 @@ def _understood(event: Event, response: HttpResponse) -> Partial | Document | Fa
     return document if kind == COMPLETED else None
 
 
-def is_stream(headers: Mapping[str, str]) -> bool:
-    """Whether an answer is a stream of events."""
-    return headers.get("content-type", "").lower().startswith("text/event-stream")
+async def told_apart(response: HttpResponse, time: Time, *, asked: bool) -> tuple[bool, HttpResponse]:
+    """Tell whether an answer is a stream of events, and give it to be read from its start.
+
+    The content type says so, but JSON has come as text/plain (user reports), so where it says neither, what was
+    asked and the first byte decide. Raises Lost or TimeoutError.
+    """
+    kind = response.headers.get("content-type", "").lower()
+    if kind.startswith("text/event-stream"):
+        return True, response
+    if not asked or "json" in kind:
+        return False, response
+    pieces = response.pieces()
+    read = bytearray()
+    async with time.limit():
+        while not read.strip() and (piece := await anext(pieces, None)) is not None:
+            read += piece
+    return not read.lstrip().startswith((b"{", b"<")), _Begun(response, bytes(read), pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An answer whose first bytes have been read already."""
+
+    _response: HttpResponse
+    _read: bytes
+    _rest: AsyncGenerator[bytes]
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._response.headers
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        async with aclosing(self._rest):
+            yield self._read
+            async for piece in self._rest:
+                yield piece
 
 
 _AT_THE_END: Final = "(at the end)"

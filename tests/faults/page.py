@@ -1,0 +1,58 @@
+"""Makes docs/faults.md of the table: `python -m tests.faults.page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.table import ROWS, Row
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "faults.md"
+
+HEAD = """\
+# What happens when
+
+Made from `tests/faults/table.py`, whose rows the tests run against the emulator: `python -m tests.faults.page`.
+
+A caller without a fallback sees what stands in the columns *JSON* and *stream*. The stream's caller asked for one
+partial image; once it was shown, an error can only be an event. ⛔ is `x-should-retry: false`: the picture may have
+been drawn and billed, and the official SDKs do not ask again by themselves. *Calls* is how often the same target is
+asked (`GATEWAY_MAX_RETRIES` = 2); with a fallback that is listed, *falls back* says whether it draws, and after how
+many calls.
+
+| Azure OpenAI does | JSON | stream | calls | falls back |
+|---|---|---|---|---|
+"""
+
+TAIL = """
+Beyond one call:
+
+- A target that throttles is left alone for the stated wait, at most ten minutes; one that fails five times in a row
+  (or cannot be reached three times) for 30 s, then one call tries it; one that refuses the gateway's key for 60 s; one
+  whose resource is blocked for five minutes. The last two write one error with the target's name to the log. Meanwhile
+  its deployment's other targets draw, or the fallbacks; where nothing is left, the caller sees the cause with the
+  shortest wait as `Retry-After`.
+- A target that cannot be reached was surely not asked: 502 `upstream_unreachable`.
+- When `GATEWAY_DEADLINE_SECONDS` are over: 504 `upstream_timeout` ⛔, or an `error` event.
+- When the caller leaves, the connection to Azure OpenAI is freed at once, and the log says so.
+- When the process is told to end, open calls have ten seconds; then 503 `stopping`, or an `error` event.
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    return HEAD + "".join(_line(row) for row in ROWS) + TAIL
+
+
+def _line(row: Row) -> str:
+    if row.json.code == "picture":
+        falls_back = "-"
+    elif row.falls_back:
+        calls = row.calls_before_fallback or row.calls
+        falls_back = f"yes, after {calls}"
+    else:
+        falls_back = "no"
+    return f"| {row.does} | {row.json} | {row.stream or row.json} | {row.calls} | {falls_back} |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
