@@ -1,6 +1,6 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run serve emulator test check bench audit clean
+.PHONY: help run serve emulator test check soak audit clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
@@ -14,6 +14,7 @@ help: ## say what there is
 	@echo "make emulator  the emulator alone on EMULATOR_PORT (default 7072)"
 	@echo "make test      everything that CI runs: make check, then the tests"
 	@echo "make check     formatting, linters, types, and the direction of imports"
+	@echo "make soak      ten minutes of mixed and faulty calls: nothing lost, nothing hanging, memory flat"
 	@echo "make audit     known holes in the packages that run in Azure"
 	@echo "make clean     remove what these commands have made"
 
@@ -34,6 +35,9 @@ check: .venv/.dev
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
+
+soak: .venv/.dev
+	$(PYTHON) -m tests.faults.soak
 
 audit: .venv/.dev
 	$(PYTHON) -m pip install --quiet pip-audit

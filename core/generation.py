@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, Tried, next_move
 from core.catalogue.fitting import Fitted
 from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Kind, Outcome, Partial, Picture
+from core.contract.outcomes import Failed, Kind, Outcome, Partial, Picture, Reason
 from core.upstream.attempt import Ask
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class Generator:
                 async for event in events:
                     if not isinstance(event, Partial):
                         ended = True
-                        if self._cooling.ended(ask.target, event):
+                        if self._cooling.ended(ask.target, event) and isinstance(event, Failed):
                             _tell_the_operator(ask.target, event)
                     yield event
                     del event
@@ -269,12 +269,12 @@ def _fitted(step: Step) -> Fitted:
     raise AssertionError("a deployment that cannot honour the request was asked")
 
 
-def _tell_the_operator(target: Target, outcome: Outcome) -> None:
-    code = outcome.error.code if isinstance(outcome, Failed) else None
+def _tell_the_operator(target: Target, outcome: Failed) -> None:
+    said = outcome.error.message if outcome.reason is Reason.NO_TOKEN else f"code {outcome.error.code}"
     _log.error(
-        "Target %s is left alone for a while and needs you: %s (status %s, code %s)",
+        "Target %s is left alone for a while and needs you: %s (status %s; %s)",
         target.name,
-        outcome.reason if isinstance(outcome, Failed) else outcome.kind,
+        outcome.reason,
         outcome.status,
-        code,
+        said,
     )

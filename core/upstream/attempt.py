@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from core.contract.loopback import is_loopback
-from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason
+from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, UpstreamError
 from core.upstream import reading
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from core.upstream.download import with_base64
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from core.catalogue.fitting import Fitted
     from core.upstream.connection import Connection, HttpResponse
     from core.upstream.identity import TokenSource
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +107,8 @@ class Upstream:
             async with time.limit():
                 return await self._request(ask)
         except (NoToken, TimeoutError) as failure:
-            _log.error("Target %s cannot be called: %s", ask.target.name, str(failure) or "no token in time")
-            return Failed(reason=Reason.NO_TOKEN)
+            # For the operator's log; the caller is told no more than that there is none.
+            return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure) or "no token in time"))
 
     async def _sent(self, request: HttpRequest, time: Time, stack: AsyncExitStack) -> HttpResponse | Failed:
         """Send the request and wait for the head of the answer; or say why there is none."""
