@@ -92,9 +92,11 @@ async def generate_image(req: Request) -> Response:
 async def health(req: Request) -> Response:
     """Say that the process lives. It touches nothing."""
     await _body(req)
+    headers = _headers(req)
     if req.method not in {"GET", "HEAD"}:
-        return _response(answers.wrong_method(req.method, "GET, HEAD", _headers(req)))
-    return _response(json_reply(200, {"status": "misconfigured" if startup_error else "ok"}))
+        return _response(answers.wrong_method(req.method, "GET, HEAD", headers))
+    status = "misconfigured" if startup_error else "ok"
+    return _response(json_reply(200, {"status": status}, {"x-request-id": answers.request_id(headers)}))
 
 
 @app.function_name("zz_unknown_path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_SECONDS: Final = 3600.0
+
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")
+_URL: Final = re.compile(r"[!$-\[\]-~]+")
+"""Visible ASCII without quotes, fragments and backslashes."""
+_HOST: Final = re.compile(r"[0-9A-Za-z._:-]+")
 
 
 class SettingsError(Exception):
@@ -50,7 +56,7 @@ class Environment:
         text = self.text(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and int(text) <= most):
+        if not _WHOLE.fullmatch(text) or int(text) > most:
             raise SettingsError(name, f"is {text!r}", f"give a whole number from 0 to {most}")
         return int(text)
 
@@ -62,18 +68,24 @@ class Environment:
         return text == "true"
 
 
-def endpoint(setting: str, text: str, *, path_allowed: bool = False) -> str:
-    """Check a URL that the gateway will call: https, or http on this machine. Gives it without a trailing slash."""
-    cure = "give https://HOST" + ("/PATH" if path_allowed else " without a path, such as https://NAME.openai.azure.com")
+def endpoint(setting: str, text: str) -> str:
+    """Check the address of a host that the gateway will call; give it without a trailing slash."""
+    return url(setting, text, cure="give https://HOST without a path, such as https://NAME.openai.azure.com").rstrip(
+        "/"
+    )
+
+
+def url(setting: str, text: str, *, cure: str = "give https://HOST/PATH", path_allowed: bool = False) -> str:
+    """Check a URL that the gateway will call: https, or http on this machine. It stays as it was given."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise SettingsError(setting, "is not a URL", cure) from None
-    if not host or parts.username is not None or parts.fragment:
+    if not host or not _HOST.fullmatch(host) or parts.username is not None or not _URL.fullmatch(text):
         raise SettingsError(setting, "is not a plain URL", cure)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise SettingsError(setting, "is not https", f"{cure} (http only on loopback)")
-    if not path_allowed and (parts.path not in {"", "/"} or parts.query):
+    if not path_allowed and (parts.path not in {"", "/"} or "?" in text):
         raise SettingsError(setting, "has a path or query", cure)
-    return text.rstrip("/")
+    return text

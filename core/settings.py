@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.attempts.deciding import Policy
 from core.contract.secret import Secret
-from core.environment import Environment, SettingsError, endpoint
+from core.environment import Environment, SettingsError, url
 from core.generation import Limits
 from core.settings_json import read_catalogue, read_keys
 from core.upstream.receiving import Patience
@@ -112,8 +112,7 @@ def _jwt(env: Environment) -> JwtSettings | None:
 
 def _jwt_key(setting: str, value: str, issuer: str, audience: str) -> JwtSettings:
     if setting == "GATEWAY_JWT_JWKS_URL":
-        url = endpoint(setting, value, path_allowed=True)
-        return JwtSettings(jwks_url=url, issuer=issuer, audience=audience)
+        return JwtSettings(jwks_url=url(setting, value, path_allowed=True), issuer=issuer, audience=audience)
     if setting == "GATEWAY_JWT_PUBLIC_KEY":
         # App settings hold one line; `\n` stands for the line breaks of a PEM there.
         return JwtSettings(public_key=value.replace("\\n", "\n"), issuer=issuer, audience=audience)

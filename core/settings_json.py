@@ -71,7 +71,9 @@ class _KeyEntry(_Strict):
     id: Annotated[str, StringConstraints(pattern=r"\A[\x21-\x7e]{1,128}\z")]
     name: Annotated[str, StringConstraints(max_length=256)] = ""
     key_sha256: Annotated[str, StringConstraints(pattern=r"\A[0-9a-fA-F]{64}\z")]
-    deployments: list[_Name | Annotated[str, StringConstraints(pattern=r"\A\*\z")]] = Field(default=[])
+    deployments: list[Annotated[str, StringConstraints(pattern=rf"\A(\*|{DEPLOYMENT_NAME.pattern})\z")]] = Field(
+        default=[]
+    )
     active: bool = True
     expires_at: AwareDatetime | None = None
 
@@ -153,11 +155,11 @@ class _Resource:
         )
 
     def _key_of(self, text: str, where: str) -> Secret:
-        if not text.startswith(_FROM_THE_ENVIRONMENT):
+        name = text.removeprefix(_FROM_THE_ENVIRONMENT)
+        if not text.startswith(_FROM_THE_ENVIRONMENT) or not name:
             raise SettingsError(
                 f"{where}.api_key", "is not env:NAME", "put the key into a setting and name it: env:NAME"
             )
-        name = text.removeprefix(_FROM_THE_ENVIRONMENT)
         value = self._env.text(name)
         if value is None:
             raise SettingsError(name, f"is not set, and {where}.api_key names it", "set it to the resource's key")

@@ -97,14 +97,14 @@ def _usable_keys(body: bytes) -> dict[str | None, Key]:
     """Read a set. Keys of other kinds or for other uses are passed over (RFC 7517 §5)."""
     try:
         entries = orjson.loads(body)["keys"]
-        keys = [(entry, _usable(entry)) for entry in entries]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise FetchFailed("it is not a JSON Web Key Set") from None
-    found: dict[str | None, Key] = {entry.get("kid"): key for entry, key in keys if key is not None}
-    if len(found) == 1:
-        found[None] = next(iter(found.values()))
-    else:
-        found.pop(None, None)
+    if not isinstance(entries, list):
+        raise FetchFailed("its keys are not a list")
+    keys = [(entry.get("kid"), key) for entry in entries if (key := _usable(entry)) is not None]
+    found: dict[str | None, Key] = {kid: key for kid, key in keys if kid is not None}
+    if len(keys) == 1:
+        found[None] = keys[0][1]
     return found
 
 
@@ -112,6 +112,8 @@ def _usable(entry: Any) -> Key | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str | None) or "d" in entry:
         return None  # "d" is a private key: whoever published it has lost it
     algorithm = _ALGORITHMS.get((str(entry.get("kty")), str(entry.get("crv", ""))))
+    if "verify" not in (entry.get("key_ops") or ["verify"]):
+        return None
     if algorithm is None or entry.get("alg", algorithm) != algorithm or entry.get("use", "sig") != "sig":
         return None
     try:

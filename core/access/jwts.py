@@ -72,14 +72,14 @@ class Claims(BaseModel):
     nbf: _Moment | None = None
     iat: _Moment | None = None
     role: Literal["virtual_key", "admin"]
-    deployments: list[str] | None = None
+    deployments: list[str] = Field(default=[])
 
     @property
     def narrowed_to(self) -> frozenset[str] | None:
         """What `deployments` narrows the caller to; None where the claim is absent."""
         if "deployments" not in self.model_fields_set:
             return None
-        return frozenset(self.deployments or ())
+        return frozenset(self.deployments)
 
 
 class JwtVerifier:
@@ -127,6 +127,7 @@ FEWEST_RSA_BITS: Final = 2048
 
 def key_of_pem(pem: str) -> Key | None:
     """Read a public key and fix its algorithm by its kind. None: it is no public key, or too weak."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- only where a PEM is set
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
@@ -134,7 +135,7 @@ def key_of_pem(pem: str) -> Key | None:
 
     try:
         material = load_pem_public_key(pem.encode())
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return None
     match material:
         case RSAPublicKey(key_size=bits) if bits >= FEWEST_RSA_BITS:

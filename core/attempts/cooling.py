@@ -56,9 +56,10 @@ def after(health: Health, outcome: Outcome, now: float) -> Health:
     row = COOLING.get(outcome.reason)
     if row is None:
         return WELL  # it answers; what it said is about the request
-    failures = health.failures + 1
-    was_cooling = health.cause is not None
-    if failures < row.after and not was_cooling:
+    # Quota that is used up is no failure: neither does it count, nor is the call after it a probe.
+    failures = health.failures if row.stated else health.failures + 1
+    was_ill = health.cause is not None and health.cause.kind is not Kind.THROTTLED
+    if failures < row.after and not row.stated and not was_ill:
         return replace(health, failures=failures)
     wait = row.seconds
     if row.stated and outcome.retry_after is not None:
@@ -89,11 +90,12 @@ class Cooling:
         self._keep(target, begin(self.of(target), self._clock()))
 
     def ended(self, target: Target, outcome: Outcome) -> bool:
-        """Note how it ended. True: the operator must act, and has not been told since the target was last well."""
+        """Note how it ended. True: the operator must act, and has not been told of this cause yet."""
         before = self.of(target)
         self._keep(target, after(before, outcome, self._clock()))
         row = COOLING.get(outcome.reason) if isinstance(outcome, Failed) else None
-        return row is not None and row.logged and before.cause is None
+        told = before.cause is not None and isinstance(outcome, Failed) and before.cause.reason is outcome.reason
+        return row is not None and row.logged and not told
 
     def left(self, target: Target) -> None:
         """Note that the caller went away before it ended."""

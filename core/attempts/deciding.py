@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.attempts.rules import REFUSED_MAY_FALL_BACK, RULES, Move, Rule
 from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Kind, Reason
+from core.contract.outcomes import Failed, Kind, Reason, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,8 +107,14 @@ def _steps_left(situation: Situation) -> tuple[int, ...]:
     return tuple(range(furthest + 1, len(situation.plan.steps)))
 
 
+def _barred(situation: Situation) -> int:
+    """The last step that may have drawn: it and those before it are not asked again, by any of their targets."""
+    return max((tried.step for tried in situation.tried if tried.outcome.kind is Kind.AMBIGUOUS), default=-1)
+
+
 def _sibling(situation: Situation) -> AskNext | None:
-    return _first_time(situation, situation.tried[-1].step)
+    step = situation.tried[-1].step
+    return _first_time(situation, step) if step > _barred(situation) else None
 
 
 def _fallback(situation: Situation) -> AskNext | None:
@@ -144,6 +150,7 @@ def _again(situation: Situation) -> AskNext | None:
         wait = _wait_before(last, len(history), situation)
         if (
             wait is not None
+            and last.step > _barred(situation)
             and len(history) <= situation.policy.max_retries
             and all(_rule(each.outcome, situation.policy).may_be_asked_again for each in history)
         ):
@@ -195,6 +202,13 @@ def _failure_of_the_primary(situation: Situation) -> Failed:
     healths = [situation.health(target) for target in situation.plan.steps[0].deployment.targets]
     coolest = min(healths, key=lambda health: max(health.cools_until, health.probed_until))
     if coolest.cause is None:
-        raise AssertionError("a target that does not cool was not asked")
+        # It has become well while fallbacks were asked, or there was no time to ask at all.
+        return situation.tried[-1].outcome if situation.tried else Failed(reason=Reason.TIMED_OUT)
     waits = (max(health.cools_until, health.probed_until) - situation.now for health in healths)
-    return replace(coolest.cause, retry_after=max(0.0, min(waits)))
+    # Status and code of what it cools for; the words and ids were for another caller.
+    return Failed(
+        reason=coolest.cause.reason,
+        status=coolest.cause.status,
+        error=UpstreamError(code=coolest.cause.error.code),
+        retry_after=max(0.0, min(waits)),
+    )

@@ -78,6 +78,6 @@ COOLING: Final[dict[Reason, Cools]] = {
     Reason.UNREADABLE: Cools(after=5, seconds=30),
     Reason.STREAM_ERROR: Cools(after=5, seconds=30),
     Reason.UNAUTHORIZED: Cools(after=1, seconds=60, logged=True),
-    Reason.NO_TOKEN: Cools(after=1, seconds=60, logged=True),
+    Reason.NO_TOKEN: Cools(after=1, seconds=10, logged=True),
     Reason.BLOCKED: Cools(after=1, seconds=300, logged=True),
 }

@@ -51,11 +51,10 @@ def unfold(answer: Document) -> Iterator[Document]:
         top["created_at"] = answer.value["created"]
     items = answer.value["data"]
     for index, item in enumerate(items):
-        event = {"type": COMPLETED, **top, **item, "index": index}
+        event = {"type": COMPLETED, **top, **item} | {"type": COMPLETED, "index": index}
         if index == len(items) - 1 and "usage" in answer.value:
             event["usage"] = answer.value["usage"]
-        literals = {mark: text for mark, text in answer.literals.items() if mark in item.values()}
-        yield Document(event, literals)
+        yield Document(event, answer.literals)
 
 
 def with_indexes(answer: Document, extra_fields: Mapping[str, Any]) -> Document:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Buffer = bytes | memoryview
 """What is sent."""
@@ -33,6 +33,8 @@ _KEY_REACH: Final = 64
 _PREFIX: Final = secrets.token_hex(8)
 """Unguessable, so that no prompt can contain a mark."""
 _MARKS: Final = re.compile(rb'"(%s:\d+)"' % _PREFIX.encode())
+DEEPEST: Final = 200
+"""How deep JSON may be nested that is passed on: what is put around it must fit, too."""
 _BACKSLASH: Final = ord("\\")
 _numbers: Final = itertools.count()
 
@@ -109,6 +111,8 @@ class Lifter:
             raise NotADocument(str(error)) from None
         if not isinstance(value, dict):
             raise NotADocument("not a JSON object")
+        if is_too_deep(value):
+            raise NotADocument(f"nested more than {DEEPEST} deep")
         return Document(value, self._literals)
 
     def _outside(self, piece: bytes, position: int) -> int:
@@ -146,6 +150,22 @@ class Lifter:
         self._text += b'"'
         self._settled = len(self._text)
         return end + 1
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether JSON is nested so deep that it could be read but not written again (orjson reads 1024, writes 254)."""
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inner(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def lift(parts: Sequence[Buffer], literals: dict[str, Sequence[Buffer]]) -> str:

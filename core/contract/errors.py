@@ -219,12 +219,12 @@ def error_body(
         "is_bifrost_error": error.is_bifrost_error,
         "status_code": error.status,
         "error": {
+            **error.details(),
             "type": error.type,
             "code": error.code,
             "message": error.message,
             "param": error.param,
             "event_id": event_id,
-            **error.details(),
         },
         "extra_fields": extra,
     }

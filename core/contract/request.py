@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
 )
 
+from core.contract.document import DEEPEST, is_too_deep
 from core.contract.errors import BodyTooLarge, InvalidRequest
 
 MAX_BODY_BYTES: Final = 1 << 20
@@ -125,6 +126,8 @@ def parse_request(body: bytes) -> ImageRequest:
         ) from None
     if not isinstance(fields, dict):
         raise InvalidRequest(f"The request body must be a JSON object, got {_shown(fields)}", code="invalid_json")
+    if is_too_deep(fields):
+        raise InvalidRequest(f"The request body is nested more than {DEEPEST} deep", code="invalid_json")
     try:
         return ImageRequest.model_validate(fields)
     except ValidationError as invalid:

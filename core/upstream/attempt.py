@@ -82,7 +82,7 @@ class Upstream:
                     del event  # megabytes, and the next one may be long in coming
             else:
                 seconds = self._clock() - sent_at
-                body = await receive_error(response)
+                body = await receive_error(response, time)
                 yield reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
 
     async def _received(self, ask: Ask, response: HttpResponse, time: Time) -> AsyncGenerator[Partial | Outcome]:

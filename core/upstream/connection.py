@@ -5,6 +5,7 @@ Anything that can send a request and tell *surely not sent* from *perhaps sent* 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ class HttpxConnection:
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
+            from http.cookiejar import DefaultCookiePolicy  # noqa: PLC0415 -- imported with httpx
+
             import httpx  # noqa: PLC0415 -- 130 ms that indexing need not wait for
 
             # httpx writes a line with the backend's host for every request.
@@ -98,6 +101,8 @@ class HttpxConnection:
                 # The environment's proxies and .netrc would decide where keys are sent.
                 trust_env=False,
             )
+            # A cookie of one answer must not tie it to the next request.
+            self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return self._client
 
     @asynccontextmanager
@@ -106,14 +111,20 @@ class HttpxConnection:
         client = self._opened()
         import httpx  # noqa: PLC0415 -- imported by now
 
-        built = client.build_request(request.method, request.url, headers=dict(request.headers), content=request.body)
         try:
-            response = await client.send(built, stream=True)
+            built = client.build_request(
+                request.method, request.url, headers=dict(request.headers), content=request.body
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise NotSent(type(error).__name__) from None
+        try:
+            response = await _Sending(client, built).response()
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,
             httpx.PoolTimeout,
             httpx.UnsupportedProtocol,
+            httpx.LocalProtocolError,
             httpx.ProxyError,
         ) as error:
             raise NotSent(type(error).__name__) from None
@@ -128,6 +139,52 @@ class HttpxConnection:
         """Close every connection."""
         if self._client is not None:
             await self._client.aclose()
+
+
+class _Sending:
+    """Sends one request so that leaving at any moment frees its place in the pool.
+
+    httpcore 1.0 loses a connection for ever whose request is cancelled at the wrong moment: once the pool has given it
+    out and before it is being opened, and again between opened and first used. So a request is cancelled from outside
+    only within a step on the connection, as its trace tells; else it goes on by itself to the next step, a few turns of
+    the event loop later, and ends there.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, request: httpx.Request) -> None:
+        request.extensions = {**request.extensions, "trace": self._note}
+        self._within_a_step = False
+        self._left = False
+        self._task = asyncio.ensure_future(client.send(request, stream=True))
+
+    async def response(self) -> httpx.Response:
+        """Wait for the head of the answer."""
+        try:
+            return await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            self._task.add_done_callback(_forget)
+            if self._within_a_step:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+            else:
+                self._left = True
+            raise
+
+    async def _note(self, name: str, info: Mapping[str, object]) -> None:  # noqa: ARG002 -- httpcore's signature
+        self._within_a_step = not (name.startswith("connection.") and name.endswith(".complete"))
+        if self._left and self._within_a_step:
+            self._left = False
+            raise asyncio.CancelledError
+
+
+_closing: Final[set[asyncio.Task[None]]] = set()
+
+
+def _forget(sending: asyncio.Task[httpx.Response]) -> None:
+    """Close the answer to a request whose sender has gone, if it came all the same."""
+    if not sending.cancelled() and sending.exception() is None:
+        closing = asyncio.ensure_future(sending.result().aclose())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
 
 
 @dataclass(frozen=True, slots=True)

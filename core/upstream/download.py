@@ -33,7 +33,7 @@ async def with_base64(picture: Picture, connection: Connection, *, loopback: boo
     literals = dict(picture.answer.literals)
     for item in picture.answer.value["data"]:
         text = None
-        if "b64_json" not in item and _may_fetch(str(item.get("url")), loopback=loopback):
+        if not item.get("b64_json") and _may_fetch(str(item.get("url")), loopback=loopback):
             text = await _fetch(str(item["url"]), connection)
         if text is None:
             items.append(item)
@@ -50,9 +50,9 @@ def _may_fetch(url: str, *, loopback: bool) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    if loopback and is_loopback(host):
-        return True
-    return parts.scheme == "https" and parts.username is None and not is_address(host)
+    if is_loopback(host):
+        return loopback and parts.username is None
+    return parts.scheme == "https" and parts.username is None and "." in host and not is_address(host)
 
 
 async def _fetch(url: str, connection: Connection) -> bytearray | None:

@@ -81,24 +81,37 @@ class ManagedIdentity:
         self._header = header
         self._connection = connection
         self._time = time
-        self._lock = asyncio.Lock()
         self._token: _Token | None = None
+        self._renewing: asyncio.Task[_Token] | None = None
 
     async def token(self) -> Secret:
         """Give a token that is valid now. Raises NoToken."""
         if (held := self._fresh(RENEWED_BEFORE_SECONDS)) is not None:
             return held
-        async with self._lock:
-            if (held := self._fresh(RENEWED_BEFORE_SECONDS)) is not None:
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renewed())
+            self._renewing.add_done_callback(self._has_renewed)
+        try:
+            return (await asyncio.shield(self._renewing)).value
+        except NoToken as failure:
+            if (held := self._fresh(0)) is not None:
                 return held
-            try:
-                async with asyncio.timeout(_SECONDS_FOR_A_TOKEN):
-                    self._token = await self._fetch()
-            except (NoToken, TimeoutError) as failure:
-                if (held := self._fresh(0)) is not None:
-                    return held
-                raise NoToken(str(failure) or "the identity endpoint does not answer") from None
-            return self._token.value
+            raise NoToken(str(failure)) from None  # one of its own for each caller that shares the failure
+
+    def _has_renewed(self, task: asyncio.Task[_Token]) -> None:
+        self._renewing = None
+        if not task.cancelled() and task.exception() is None:
+            self._token = task.result()
+
+    async def _renewed(self) -> _Token:
+        try:
+            async with asyncio.timeout(_SECONDS_FOR_A_TOKEN):
+                token = await self._fetch()
+        except TimeoutError:
+            raise NoToken("the identity endpoint does not answer") from None
+        if not token.ends_at > self._time():
+            raise NoToken("the identity endpoint gives tokens that have ended")
+        return token
 
     def _fresh(self, seconds: float) -> Secret | None:
         if self._token is not None and self._token.ends_at - self._time() > seconds:
@@ -120,6 +133,9 @@ class ManagedIdentity:
             raise NoToken(f"the identity endpoint answered {response.status}")
         try:
             answer = orjson.loads(body)
-            return _Token(Secret(answer["access_token"]), float(answer["expires_on"]))
+            value, ends_at = answer["access_token"], float(answer["expires_on"])
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             raise NoToken("the identity endpoint's answer cannot be read") from None
+        if not isinstance(value, str) or not value:
+            raise NoToken("the identity endpoint's answer holds no token")
+        return _Token(Secret(value), ends_at)

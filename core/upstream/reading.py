@@ -166,7 +166,7 @@ def retry_after(headers: Mapping[str, str], now: dt.datetime) -> float | None:
         return seconds
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=dt.UTC)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from core.contract.answer import COMPLETED, PARTIAL
+from core.contract.answer import COMPLETED, ERROR, PARTIAL
 from core.contract.document import Document, Lifter, NotADocument
 from core.contract.outcomes import Failed, Outcome, Partial, Reason
 from core.upstream import reading
@@ -29,8 +29,11 @@ MOST_ANSWER_BYTES: Final = 512 << 20
 SECONDS_TO_END: Final = 0.1
 """How long the end of a stream is waited for once its last picture is there, so that the connection can be kept."""
 
-_DONE: Final = b"[DONE]"
-"""What OpenAI's other streams end with; it is no event."""
+_AT_THE_END: Final = "(at the end)"
+_READABLE: Final = frozenset({"message", PARTIAL, COMPLETED, ERROR, _AT_THE_END})
+"""The events whose data must be JSON; others are none of ours."""
+_NOTHING: Final = frozenset({b"", b"[DONE]"})
+"""Data that says nothing; with the second, OpenAI's other streams end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +63,11 @@ class Time:
         return Reason.TIMED_OUT if self.clock() >= self.ends_at else otherwise
 
 
-async def receive_error(response: HttpResponse) -> bytes:
+async def receive_error(response: HttpResponse, time: Time) -> bytes:
     """Read as much of an error's body as comes: its status has said the most."""
     body = bytearray()
     try:
-        async with aclosing(response.pieces()) as pieces, asyncio.timeout(SECONDS_FOR_AN_ERROR):
+        async with aclosing(response.pieces()) as pieces, time.limit(SECONDS_FOR_AN_ERROR):
             async for piece in pieces:
                 body += piece
                 if len(body) > MOST_ERROR_BYTES:
@@ -125,7 +128,7 @@ def _understood(event: Event, response: HttpResponse) -> Partial | Document | Fa
     """What an event says: a partial image, a finished one (its document), a failure, or nothing that counts."""
     document = event.document
     if document is None:
-        if event.text == _DONE:
+        if event.name not in _READABLE or event.text.strip() in _NOTHING:
             return None
         return _failed(Reason.CUT_SHORT if event.name == _AT_THE_END else Reason.UNREADABLE, response)
     if reading.is_error(document.value):
@@ -176,9 +179,6 @@ class _Begun:
             yield self._read
             async for piece in self._rest:
                 yield piece
-
-
-_AT_THE_END: Final = "(at the end)"
 
 
 async def _events(response: HttpResponse, time: Time, patience: Patience) -> AsyncGenerator[Event]:

@@ -1,0 +1,96 @@
+"""A generation that says what its script says, and the answer of a gateway to it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from core.contract.outcomes import Failed, Reason
+from core.delivery.envelope import Envelope
+from core.delivery.reader import Grace, Reader
+from core.generation import Drawn, GaveUp, Journal, Showing, Trace, Trail
+from tests.fakes import Clock, failed, partial, picture, step
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from core.contract.reply import Reply
+    from core.generation import Progress
+
+EVENT_ID = "event-1"
+TRACE = Trace(deployment="gpt-image-1", outcome="cut_short", status=200, latency_ms=7)
+TRAIL = Trail(traces=(TRACE,), calls=1)
+STEP = step("gpt-image-1", dropped=("style", "user"))
+
+
+class Generation:
+    """Yields the events of its script; an asyncio.Event is waited for, an exception raised."""
+
+    def __init__(self, *script: Progress | asyncio.Event | BaseException) -> None:
+        self._script = script
+        self.produced = 0
+        self.closed = False
+
+    async def events(self) -> AsyncGenerator[Progress]:
+        try:
+            for said in self._script:
+                if isinstance(said, asyncio.Event):
+                    await said.wait()
+                elif isinstance(said, BaseException):
+                    raise said
+                else:
+                    self.produced += 1
+                    yield said
+        finally:
+            self.closed = True
+
+
+def showing(index: int = 0, b64: str = "UEFS") -> Showing:
+    return Showing(partial=partial(index, b64), step=STEP, trail=TRAIL)
+
+
+def drawn(*b64: str, trail: Trail = TRAIL, **top: Any) -> Drawn:
+    return Drawn(picture=picture(*b64, **top), step=STEP, trail=trail)
+
+
+def gave_up(failure: Failed | None = None, *, trail: Trail = TRAIL) -> GaveUp:
+    return GaveUp(failure=failure or failed(Reason.SERVER_ERROR, status=503), step=STEP, trail=trail)
+
+
+def envelope(clock: Clock | None = None, *, stream: bool = False, trail: Trail = TRAIL) -> Envelope:
+    clock = clock or Clock()
+    journal = Journal()
+    journal.trail = trail
+    return Envelope(
+        event_id=EVENT_ID,
+        clock=clock,
+        began_at=clock() - 1.5,
+        model_requested="my-model",
+        stream=stream,
+        journal=journal,
+    )
+
+
+def reader(generation: Generation, about: Envelope, grace: Grace | None = None) -> Reader:
+    return Reader(generation.events(), grace or Grace(), about)
+
+
+def body_of(reply: Reply) -> Any:
+    assert isinstance(reply.body, tuple)
+    return orjson.loads(b"".join(reply.body))
+
+
+def events_of(stream: bytes) -> list[tuple[str, Any]]:
+    """The events of a stream in the form in which SDKs need them; comments are left out."""
+    assert stream.endswith(b"\n\n")
+    found = []
+    for block in stream.removesuffix(b"\n\n").split(b"\n\n"):
+        if block.startswith(b":"):
+            continue
+        name, data = block.split(b"\n")
+        assert name.startswith(b"event: ")
+        assert data.startswith(b"data: ")
+        found.append((name.removeprefix(b"event: ").decode(), orjson.loads(data.removeprefix(b"data: "))))
+    return found

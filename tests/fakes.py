@@ -1,0 +1,196 @@
+"""Small hand-made stand-ins: a clock, a connection whose answers are rows, a scripted upstream, parts of a plan."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from core.catalogue.deployments import Deployment, Target
+from core.catalogue.fitting import Fitted
+from core.catalogue.plan import Plan, Step
+from core.contract.document import Document
+from core.contract.errors import InvalidRequest
+from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, UpstreamError
+from core.contract.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+
+    from core.upstream.attempt import Ask
+    from core.upstream.connection import HttpRequest
+
+PARTIAL = "image_generation.partial_image"
+COMPLETED = "image_generation.completed"
+VERSION = "2025-04-01-preview"
+KEY = "emulator-key"
+
+
+class Clock:
+    """A clock that moves when it is told to; waiting for it takes no time."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One answer of a fake connection. A piece may be an exception, to be raised, or an event, to be waited for."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: Sequence[bytes | BaseException | asyncio.Event] = ()
+    raises: BaseException | None = None
+    """Raised in the place of an answer."""
+    gate: asyncio.Event | None = None
+    """Waited for before there is an answer."""
+    takes: float = 0.0
+    """Seconds by which the clock moves before there is an answer."""
+
+
+class FakeConnection:
+    """Answers each request with the next row; the last row stays."""
+
+    def __init__(self, *rows: Row, clock: Clock | None = None) -> None:
+        self.rows = list(rows)
+        self.requests: list[HttpRequest] = []
+        self.open_now = 0
+        self._clock = clock
+
+    @asynccontextmanager
+    async def send(self, request: HttpRequest) -> AsyncIterator[FakeResponse]:
+        self.requests.append(request)
+        row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
+        if row.gate is not None:
+            await row.gate.wait()
+        if self._clock is not None:
+            self._clock.pass_by(row.takes)
+        if row.raises is not None:
+            raise row.raises
+        self.open_now += 1
+        try:
+            yield FakeResponse(row)
+        finally:
+            self.open_now -= 1
+
+
+class FakeResponse:
+    """An answer whose pieces are those of its row."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    @property
+    def status(self) -> int:
+        return self._row.status
+
+    @property
+    def headers(self) -> httpx.Headers:
+        return httpx.Headers(self._row.headers)
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        for piece in self._row.pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+            else:
+                yield piece
+
+
+Said = Partial | Outcome | asyncio.Event | BaseException
+
+
+class ScriptedUpstream:
+    """Says for each target what its script says, one list for each attempt; the last list stays."""
+
+    def __init__(self, **scripts: Iterable[Sequence[Said]]) -> None:
+        self._scripts = {name: list(script) for name, script in scripts.items()}
+        self.asks: list[Ask] = []
+        self.closed = 0
+        self.began: Callable[[Ask], None] = lambda _: None
+        """Called as each attempt begins."""
+
+    @property
+    def asked(self) -> list[str]:
+        return [ask.target.name for ask in self.asks]
+
+    async def attempt(self, ask: Ask) -> AsyncGenerator[Partial | Outcome]:
+        self.asks.append(ask)
+        self.began(ask)
+        script = self._scripts[ask.target.name]
+        try:
+            for said in script.pop(0) if len(script) > 1 else script[0]:
+                if isinstance(said, asyncio.Event):
+                    await said.wait()
+                elif isinstance(said, BaseException):
+                    raise said
+                else:
+                    yield said
+        finally:
+            self.closed += 1
+
+
+def target(name: str = "a", *, endpoint: str | None = None, deployment: str = "picture", **fields: Any) -> Target:
+    """A target with a host of its own, named after it."""
+    given = {"default_api_version": VERSION, "key": Secret(KEY), **fields}
+    return Target(name=name, endpoint=endpoint or f"https://{name.lower()}.example", deployment=deployment, **given)
+
+
+def fitted(*, stream: bool = False, wants: str | None = None, **body: Any) -> Fitted:
+    """A request as it is sent."""
+    streaming = {"stream": True} if stream else {}
+    return Fitted(body={"prompt": "a red fox", **streaming, **body}, streams=stream, wants=wants)
+
+
+MISFIT = InvalidRequest("size must be something else", param="size")
+
+
+def step(name: str, *targets: Target, index: int = 0, misfit: bool = False, dropped: tuple[str, ...] = ()) -> Step:
+    """One deployment of a plan; without targets it has one, named like it."""
+    deployment = Deployment(name=name, family=None, targets=targets or (target(name),))
+    fits = Fitted(body={"prompt": "a red fox"}, streams=False, wants=None, dropped=dropped)
+    return Step(fallback_index=index, deployment=deployment, fitted=MISFIT if misfit else fits)
+
+
+def plan(*steps: Step) -> Plan:
+    return Plan(steps=steps)
+
+
+def failed(reason: Reason, *, retry_after: float | None = None, **fields: Any) -> Failed:
+    return Failed(reason=reason, retry_after=retry_after, **fields)
+
+
+def refused(message: str = "Your request was rejected.") -> Failed:
+    return Failed(reason=Reason.REFUSED, status=400, error=UpstreamError(code="contentFilter", message=message))
+
+
+def picture(*b64: str, **top: Any) -> Picture:
+    """A picture; its base64 stays what it is."""
+    value = {"created": 1_700_000_000, "data": [{"b64_json": text} for text in b64 or ("QUJD",)], **top}
+    return Picture(answer=Document.parse(orjson.dumps(value)), relayed={"apim-request-id": "apim-1"})
+
+
+def partial(index: int = 0, b64: str = "UEFS") -> Partial:
+    value = {"type": PARTIAL, "b64_json": b64, "partial_image_index": index}
+    return Partial(event=Document.parse(orjson.dumps(value)), relayed={"apim-request-id": "apim-1"})
+
+
+def rendered(document: Document) -> Any:
+    """A document as its reader sees it."""
+    return orjson.loads(b"".join(document.render()))

@@ -1,0 +1,405 @@
+"""One generation: attempts one after the other, what the caller sees of them, and what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+import pytest
+
+from core.attempts.cooling import Cooling
+from core.attempts.deciding import Policy
+from core.contract.outcomes import Reason, UpstreamError
+from core.generation import Drawn, GaveUp, Generator, Journal, Limits, Showing
+from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, partial, picture, plan, step, target
+
+GONE = failed(Reason.UNREACHABLE)
+CUT = failed(Reason.CUT_SHORT, status=200)
+BUSY = failed(Reason.THROTTLED, status=429, retry_after=3.0)
+
+
+class Stage:
+    """A generator with a scripted upstream, and all that can be seen of it."""
+
+    def __init__(self, *, limits=None, policy=None, wait=None, **scripts) -> None:
+        self.clock = Clock()
+        self.upstream = ScriptedUpstream(**scripts)
+        self.cooling = Cooling(self.clock)
+        self.journal = Journal()
+        self.generator = Generator(
+            self.upstream,
+            self.cooling,
+            policy=policy or Policy(),
+            limits=limits or Limits(),
+            clock=self.clock,
+            wait=wait or self.clock.wait,
+            chance=lambda: 0.5,
+        )
+
+    def generate(self, the_plan, *, partials=0, images=1, api_version=None):
+        return self.generator.generate(
+            the_plan, self.journal, images=images, partials=partials, api_version=api_version, event_id="event-1"
+        )
+
+    async def run(self, the_plan, **how) -> list:
+        async with aclosing(self.generate(the_plan, **how)) as events:
+            return [event async for event in events]
+
+
+def one_of_each(*names: str):
+    """A plan of deployments with one target each."""
+    return plan(*(step(name, target(name), index=index) for index, name in enumerate(names)))
+
+
+def trail_of(journal) -> list[tuple]:
+    return [(line["deployment"], line["outcome"], line["status"]) for line in journal.trail.as_json()]
+
+
+# -- how it goes ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_picture():
+    """A target that draws is the only one that is asked."""
+    stage = Stage(a=[[picture()]], b=[[picture()]])
+
+    (end,) = await stage.run(one_of_each("a", "b"))
+
+    assert isinstance(end, Drawn)
+    assert (0, "a", ["a"]) == (end.step.fallback_index, end.step.deployment.name, stage.upstream.asked)
+    assert [("a", "picture", 200)] == trail_of(stage.journal)
+
+
+async def test_a_fallback():
+    """What a fallback drew says which it was, and what was tried before."""
+    stage = Stage(a=[[GONE]], b=[[CUT]], c=[[picture()]])
+
+    (end,) = await stage.run(one_of_each("a", "b", "c"))
+
+    assert isinstance(end, Drawn)
+    assert (2, "c") == (end.step.fallback_index, end.step.deployment.name)
+    assert [("a", "unreachable", None), ("b", "cut_short", 200), ("c", "picture", 200)] == trail_of(stage.journal)
+    assert end.trail == stage.journal.trail
+
+
+async def test_nothing_left():
+    """Where nobody draws, the end is the primary's failure, with all that was tried."""
+    stage = Stage(a=[[CUT]], b=[[BUSY]])
+
+    (end,) = await stage.run(one_of_each("a", "b"), partials=3)
+
+    assert isinstance(end, GaveUp)
+    assert (Reason.CUT_SHORT, "a") == (end.failure.reason, end.step.deployment.name)
+    assert ["a", "b", "b", "b"] == stage.upstream.asked
+    assert 4 == end.trail.calls == len(end.trail.traces)
+
+
+async def test_a_wait():
+    """A stated wait is waited, and then the same target is asked again."""
+    stage = Stage(a=[[BUSY], [picture()]])
+
+    (end,) = await stage.run(one_of_each("a"))
+
+    assert isinstance(end, Drawn)
+    assert ([3.0], ["a", "a"]) == (stage.clock.waits, stage.upstream.asked)
+
+
+async def test_what_is_asked():
+    """Each attempt is asked with the step's own fitted request, the caller's version, and the call's id."""
+    the_plan = one_of_each("a", "b")
+    stage = Stage(a=[[CUT]], b=[[picture()]])
+
+    await stage.run(the_plan, images=4, api_version="2024-10-21")
+
+    for ask, one in zip(stage.upstream.asks, the_plan.steps, strict=True):
+        assert one.fitted is ask.fitted
+        assert (4, "2024-10-21", "event-1") == (ask.images, ask.api_version, ask.event_id)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_time_of_an_attempt():
+    """Each attempt has its own limit, and none goes beyond the call's."""
+    stage = Stage(a=[[CUT]], b=[[CUT]], c=[[CUT]], limits=Limits(call=220, attempt=100))
+    start = stage.clock()
+    stage.upstream.began = lambda _: stage.clock.pass_by(90)
+
+    await stage.run(one_of_each("a", "b", "c"))
+
+    assert [100, 190, 220] == [ask.ends_at - start for ask in stage.upstream.asks]
+
+
+async def test_after_the_deadline():
+    """Once the call's time is over nobody else is asked, and the caller learns the primary's failure."""
+    stage = Stage(a=[[GONE]], b=[[picture()]], limits=Limits(call=220, attempt=200))
+    stage.upstream.began = lambda _: stage.clock.pass_by(220)
+
+    (end,) = await stage.run(one_of_each("a", "b"))
+
+    assert (GaveUp, Reason.UNREACHABLE, ["a"]) == (type(end), end.failure.reason, stage.upstream.asked)
+
+
+async def test_a_wait_counts_towards_the_deadline():
+    """What was waited is missing from the time of the attempt that follows."""
+    stage = Stage(a=[[BUSY], [picture()]], limits=Limits(call=10, attempt=9))
+    start = stage.clock()
+
+    await stage.run(one_of_each("a"))
+
+    assert [9, 10] == [ask.ends_at - start for ask in stage.upstream.asks]
+
+
+async def test_latency_in_the_trail():
+    """Each line of the trail says how long its own attempt took, without the wait before it."""
+    stage = Stage(a=[[BUSY], [picture()]])
+    stage.upstream.began = lambda _: stage.clock.pass_by(0.25)
+
+    await stage.run(one_of_each("a"))
+
+    assert [250, 250] == [line["latency_ms"] for line in stage.journal.trail.as_json()]
+
+
+# -- partial images ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("partials", "shown"), [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3)])
+async def test_at_most_so_many_partial_images(partials, shown):
+    """The caller sees at most as many partial images as were asked for, whatever upstream sends."""
+    stage = Stage(a=[[partial(0), partial(1), partial(2), picture()]])
+
+    *before, end = await stage.run(one_of_each("a"), partials=partials)
+
+    assert isinstance(end, Drawn)
+    assert list(range(shown)) == [each.partial.event.value["partial_image_index"] for each in before]
+
+
+async def test_partial_images_across_targets():
+    """Partial images of a target that failed count too; a fallback shows only what is left."""
+    stage = Stage(a=[[partial(0), partial(1), CUT]], b=[[partial(0), partial(1), picture()]])
+
+    *before, end = await stage.run(one_of_each("a", "b"), partials=3)
+
+    assert isinstance(end, Drawn)
+    assert ["a", "a", "b"] == [each.step.deployment.name for each in before]
+    assert all(isinstance(each, Showing) for each in before)
+    assert [0, 0, 1] == [len(each.trail.traces) for each in before]
+
+
+async def test_partial_images_come_at_once():
+    """A partial image is shown before the attempt goes on."""
+    stage = Stage(a=[[partial(), asyncio.Event()]])
+    async with asyncio.timeout(5), aclosing(stage.generate(one_of_each("a"), partials=1)) as events:
+        assert isinstance(await anext(events), Showing)
+
+
+# -- the trail --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_passed_over():
+    """The trail says once why a step was passed over, and does not count it as a call."""
+    the_plan = plan(
+        step("a", target("a")),
+        step("b", target("b"), index=1, misfit=True),
+        step("c", target("c"), index=2),
+        step("d", target("d"), index=3),
+    )
+    stage = Stage(a=[[CUT]], d=[[CUT]])
+    stage.cooling.ended(target("c"), failed(Reason.BLOCKED))
+
+    (end,) = await stage.run(the_plan)
+
+    assert ["cut_short", "passed_over", "cooling_off", "cut_short"] == [line.outcome for line in end.trail.traces]
+    assert [None, MISFIT.message, None, None] == [line.reason for line in end.trail.traces]
+    assert (2, ["a", "d"]) == (end.trail.calls, stage.upstream.asked)
+
+
+async def test_all_cool():
+    """Where all targets cool nobody is called; the end says what for, and for how long."""
+    stage = Stage()
+    stage.cooling.ended(target("a"), failed(Reason.THROTTLED, retry_after=40))
+
+    (end,) = await stage.run(one_of_each("a"))
+
+    assert (GaveUp, Reason.THROTTLED, 40) == (type(end), end.failure.reason, end.failure.retry_after)
+    assert (0, [("a", "cooling_off", None)]) == (end.trail.calls, trail_of(stage.journal))
+    assert not end.trail.perhaps_billed
+
+
+BILLED = {
+    "ambiguous, then a fallback fails for sure": ([[CUT]], [[failed(Reason.UNAUTHORIZED)]], True),
+    "surely not, then ambiguous": ([[GONE]], [[CUT]], True),
+    "surely not": ([[failed(Reason.UNAUTHORIZED)]], [[failed(Reason.NOT_FOUND)]], False),
+    "a refusal": ([[failed(Reason.REFUSED)]], [[picture()]], False),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), BILLED.values(), ids=BILLED)
+async def test_perhaps_billed(first, second, expected):
+    """A call may have been billed in vain if any attempt is ambiguous, whichever error is shown."""
+    stage = Stage(a=first, b=second)
+
+    (end,) = await stage.run(one_of_each("a", "b"))
+
+    assert isinstance(end, GaveUp)
+    assert expected is end.trail.perhaps_billed
+
+
+async def test_the_trail_has_neither_hosts_nor_secrets():
+    """The trail names deployments, and nothing behind them."""
+    secret = target("a", endpoint="https://secret-host.example", deployment="inner-name")
+    stage = Stage(a=[[failed(Reason.REJECTED, status=400, error=UpstreamError(message="https://secret-host.example"))]])
+
+    (end,) = await stage.run(plan(step("gpt-image-1", secret)))
+
+    assert [{"deployment": "gpt-image-1", "outcome": "rejected", "status": 400, "latency_ms": 0}] == end.trail.as_json()
+
+
+# -- leaving ----------------------------------------------------------------------------------------------------------
+
+
+async def test_left_while_upstream_is_silent():
+    """A caller that leaves while a target is asked leaves a call in flight, which may be billed."""
+    stage = Stage(a=[[asyncio.Event()]])
+    task = asyncio.ensure_future(stage.run(one_of_each("a")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    trail = stage.journal.trail
+    assert (1, True, True, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, trail.traces)
+    assert stage.upstream.closed == 1
+
+
+async def test_left_after_a_partial_image():
+    """A caller that leaves between two events closes the attempt."""
+    stage = Stage(a=[[partial(), picture()]])
+    events = stage.generate(one_of_each("a"), partials=1)
+    await anext(events)
+
+    await events.aclose()
+
+    assert stage.upstream.closed == 1
+    assert stage.journal.trail.perhaps_billed
+
+
+async def test_left_as_a_probe():
+    """A probe whose caller leaves lets the next call probe."""
+    stage = Stage(a=[[asyncio.Event()], [picture()]])
+    for _ in range(5):
+        stage.cooling.ended(target("a"), failed(Reason.SERVER_ERROR))
+    stage.clock.pass_by(30)
+    task = asyncio.ensure_future(stage.run(one_of_each("a")))
+    await asyncio.sleep(0)
+    (second,) = await stage.run(one_of_each("a"))
+    assert isinstance(second, GaveUp)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    stage.journal = Journal()
+    (third,) = await stage.run(one_of_each("a"))
+
+    assert isinstance(third, Drawn)
+
+
+async def test_left_during_a_wait():
+    """A caller that leaves during a wait has no call in flight."""
+    never = asyncio.Event()
+    stage = Stage(a=[[BUSY], [picture()]], wait=lambda _: never.wait())
+    task = asyncio.ensure_future(stage.run(one_of_each("a")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (1, False, False) == (
+        stage.journal.trail.calls,
+        stage.journal.trail.in_flight,
+        stage.journal.trail.perhaps_billed,
+    )
+
+
+async def test_every_attempt_is_closed():
+    """Each attempt is closed before the next one begins."""
+    stage = Stage(a=[[CUT]], b=[[GONE]], c=[[picture()]])
+    open_then = []
+    stage.upstream.began = lambda _: open_then.append(len(stage.upstream.asks) - 1 - stage.upstream.closed)
+
+    await stage.run(one_of_each("a", "b", "c"))
+
+    assert [0, 0, 0] == open_then
+    assert stage.upstream.closed == 3
+
+
+async def test_a_fault_in_an_attempt():
+    """A fault of our own is raised, the attempt is closed, and the target is not held for it."""
+    stage = Stage(a=[[partial(), ZeroDivisionError()]])
+
+    with pytest.raises(ZeroDivisionError):
+        await stage.run(one_of_each("a"))
+
+    assert stage.upstream.closed == 1
+    assert stage.journal.trail.perhaps_billed
+    assert stage.cooling.of(target("a")).is_open(stage.clock())
+
+
+# -- health and the operator ------------------------------------------------------------------------------------------
+
+
+async def test_health_is_noted():
+    """What one call learns of a target, the next one knows."""
+    stage = Stage(a=[[failed(Reason.BLOCKED)], [picture()]], b=[[picture()]])
+
+    for _ in range(2):
+        await stage.run(one_of_each("a", "b"))
+
+    assert ["a", "b", "b"] == stage.upstream.asked
+
+
+@pytest.mark.parametrize("reason", [Reason.UNAUTHORIZED, Reason.BLOCKED])
+async def test_the_operator_is_told_once(reason, caplog):
+    """What only the operator can mend is one error in the log, with the target's name and no host."""
+    bad = target("gpt-image-1#1", endpoint="https://secret-host.example")
+    words = UpstreamError(code="Forbidden", message="a prompt, and https://secret-host.example")
+    stage = Stage(**{"gpt-image-1#1": [[failed(reason, status=403, error=words)]]}, b=[[picture()]])
+    the_plan = plan(step("gpt-image-1", bad), step("b", target("b"), index=1))
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            await stage.run(the_plan)
+            stage.clock.pass_by(400)
+
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "gpt-image-1#1" in record.getMessage()
+    assert not any(word in record.getMessage() for word in ("secret-host", "prompt", "emulator-key"))
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.THROTTLED, Reason.REFUSED, Reason.REJECTED, Reason.UNREACHABLE, Reason.CUT_SHORT]
+)
+async def test_the_operator_is_not_told(reason, caplog):
+    """What passes, or is about the request, is no error in the log."""
+    stage = Stage(a=[[failed(reason)]])
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(6):
+            await stage.run(one_of_each("a"))
+            stage.clock.pass_by(100)
+
+    assert caplog.messages == []
+
+
+async def test_the_operator_is_told_why_there_is_no_token(caplog):
+    """Without a token, the log says why."""
+    why = UpstreamError(message="the identity endpoint answered 500")
+    stage = Stage(a=[[failed(Reason.NO_TOKEN, error=why)]])
+
+    with caplog.at_level(logging.WARNING):
+        await stage.run(one_of_each("a"))
+
+    (line,) = caplog.messages
+    assert "the identity endpoint answered 500" in line

@@ -1,0 +1,675 @@
+"""One attempt on one target: what is sent, and the one outcome in which it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import time
+from contextlib import aclosing
+
+import orjson
+import pytest
+
+from core.contract.outcomes import Failed, Kind, Partial, Picture, Reason
+from core.contract.secret import Secret
+from core.upstream.attempt import Ask, Upstream
+from core.upstream.connection import Lost, NotSent
+from core.upstream.identity import ManagedIdentity, NoToken
+from core.upstream.receiving import MOST_ERROR_BYTES, Patience
+from tests.fakes import COMPLETED, PARTIAL, Clock, FakeConnection, Row, fitted, rendered, target
+
+NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+SOON = 0.15
+"""Seconds after which a silent emulator is given up."""
+
+
+SSE = {"content-type": "text/event-stream; charset=utf-8"}
+NEVER = asyncio.Event
+
+
+def sse(kind, **fields) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps({"type": kind, **fields}))
+
+
+DONE = sse(COMPLETED, b64_json="QUJD", usage={"total_tokens": 7})
+HALF = sse(PARTIAL, b64_json="UEFS", partial_image_index=0)
+
+
+class Tokens:
+    """A source of tokens: one token, an error, or a gate to be waited at."""
+
+    def __init__(self, token="entra-token", *, raises=None, gate=None, takes=0.0, clock=None):
+        self.token_, self.raises, self.gate, self.takes, self.clock = token, raises, gate, takes, clock
+
+    async def token(self) -> Secret:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.clock is not None:
+            self.clock.pass_by(self.takes)
+        if self.raises is not None:
+            raise self.raises
+        return Secret(self.token_)
+
+
+def upstream(connection, *, tokens=None, clock=time.monotonic, patience=None) -> Upstream:
+    return Upstream(connection, tokens or Tokens(), clock=clock, now=lambda: NOW, patience=patience)
+
+
+def ask(
+    at, *, stream=False, partials=0, images=1, wants=None, api_version=None, ends_at=None, event_id="event-1", **body
+):
+    """An ask; `at` is a target, or an emulator's fault at a URL."""
+    streaming = {"partial_images": partials} if partials else {}
+    return Ask(
+        target=at,
+        fitted=fitted(stream=stream, wants=wants, **streaming, **body),
+        api_version=api_version,
+        images=images,
+        event_id=event_id,
+        ends_at=time.monotonic() + 20 if ends_at is None else ends_at,
+    )
+
+
+async def events_of(attempt) -> list:
+    async with aclosing(attempt) as events:
+        return [event async for event in events]
+
+
+async def outcome_of(attempt) -> Picture | Failed:
+    """The last event, which is the only outcome."""
+    *partials, last = await events_of(attempt)
+    assert all(isinstance(event, Partial) for event in partials)
+    assert isinstance(last, Picture | Failed)
+    return last
+
+
+def deployed(azure, deployment, **fields):
+    return target(deployment[:20], endpoint=azure.url, deployment=deployment, **fields)
+
+
+# -- what is sent -----------------------------------------------------------------------------------------------------
+
+
+async def sent(at, **how):
+    """The request of an attempt."""
+    connection = FakeConnection(Row(status=404))
+    await outcome_of(upstream(connection).attempt(ask(at, ends_at=time.monotonic() + 5, **how)))
+    (request,) = connection.requests
+    return request
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "version"),
+    [
+        ({}, None, "2025-04-01-preview"),
+        ({}, "2024-10-21", "2024-10-21"),
+        ({"default_api_version": "2099-01-01"}, None, "2099-01-01"),
+        ({"own_api_version": "2030-01-01"}, None, "2030-01-01"),
+        ({"own_api_version": "2030-01-01"}, "2024-10-21", "2030-01-01"),
+        ({"default_api_version": "a b&c=d"}, None, "a%20b%26c%3Dd"),
+    ],
+)
+async def test_the_url(fields, asked, version):
+    """The deployment path is called with the target's own api-version, else the caller's, else the default."""
+    request = await sent(target("a", **fields), api_version=asked)
+
+    assert f"https://a.example/openai/deployments/picture/images/generations?api-version={version}" == request.url
+    assert request.method == "POST"
+
+
+async def test_a_deployment_with_odd_letters():
+    """A deployment's name cannot leave its place in the URL."""
+    request = await sent(target("a", deployment="../x?y#z"))
+
+    assert request.url.startswith("https://a.example/openai/deployments/..%2Fx%3Fy%23z/images/generations?")
+
+
+async def test_the_body():
+    """What is sent is the request as it was fitted, and nothing besides."""
+    request = await sent(target("a"), n=1, size="auto", new={"a": [1, None]})
+
+    assert {"prompt": "a red fox", "n": 1, "size": "auto", "new": {"a": [1, None]}} == orjson.loads(request.body)
+
+
+async def test_the_headers_with_a_key():
+    """A target with a key gets that key alone, and few headers besides (Azure takes 10 custom ones)."""
+    request = await sent(target("a", key=Secret("its-key")))
+
+    headers = dict(request.headers)
+    assert "its-key" == headers.pop("api-key")
+    assert "event-1" == headers.pop("x-ms-client-request-id")
+    assert {"content-type", "accept", "accept-encoding", "user-agent"} == set(headers)
+    assert "application/json" == headers["content-type"]
+
+
+async def test_the_headers_without_a_key():
+    """A target without a key gets a token of the identity, and no key."""
+    request = await sent(target("a", key=None))
+
+    assert request.headers["authorization"] == "Bearer entra-token"
+    assert "api-key" not in request.headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_as_the_emulator_sees_it(azure, connection, stream):
+    """Azure takes the call as it arrives: its key, its path, its version, and few headers."""
+    at = deployed(azure, "gpt-image-1--fault-bytes-100")
+
+    outcome = await outcome_of(upstream(connection).attempt(ask(at, stream=stream)))
+
+    assert isinstance(outcome, Picture)
+    (call,) = azure.calls
+    assert ("key", 200, "2025-04-01-preview") == (call.auth, call.status, call.api_version)
+    assert not {"model", "fallbacks", "response_format"} & set(call.body)
+    custom = [name for name, _ in call.headers if name.startswith("x-")]
+    assert ["x-ms-client-request-id"] == custom
+    assert call.header("x-ms-client-request-id") == "event-1"
+    assert call.header("cookie") is None
+
+
+async def test_with_an_identity(azure, connection):
+    """A target without a key is called with a token that the identity endpoint gave."""
+    managed = ManagedIdentity(
+        connection,
+        endpoint=f"{azure.url}/identity/token",
+        header=Secret("emulator-identity-header"),
+        client_id=None,
+        time=time.time,
+    )
+    at = deployed(azure, "gpt-image-1--fault-bytes-100", key=None)
+
+    outcome = await outcome_of(upstream(connection, tokens=managed).attempt(ask(at)))
+
+    assert isinstance(outcome, Picture)
+    assert azure.calls.last.auth == "bearer"
+
+
+# -- outcomes, against the emulator -----------------------------------------------------------------------------------
+
+BOTH = [False, True]
+SAME_FOR_BOTH = {
+    "content-policy": (Reason.REFUSED, 400),
+    "content-filter": (Reason.REFUSED, 400),
+    "moderation-blocked": (Reason.REFUSED, 400),
+    "refused-403": (Reason.REFUSED, 403),
+    "unknown-parameter": (Reason.REJECTED, 400),
+    "invalid-payload": (Reason.REJECTED, 400),
+    "400-plain": (Reason.REJECTED, 400),
+    "413": (Reason.REJECTED, 413),
+    "422": (Reason.REJECTED, 422),
+    "401": (Reason.UNAUTHORIZED, 401),
+    "403": (Reason.UNAUTHORIZED, 403),
+    "404": (Reason.NOT_FOUND, 404),
+    "blocked": (Reason.BLOCKED, 403),
+    "429": (Reason.THROTTLED, 429),
+    "429-bare": (Reason.THROTTLED, 429),
+    "408": (Reason.THROTTLED, 408),
+    "500": (Reason.SERVER_ERROR, 500),
+    "502-html": (Reason.SERVER_ERROR, 502),
+    "503-empty": (Reason.SERVER_ERROR, 503),
+    "504-after-5": (Reason.SERVER_ERROR, 504),
+    "302": (Reason.UNEXPECTED_STATUS, 302),
+    "200-empty": (Reason.UNREADABLE, 200),
+    "200-html": (Reason.UNREADABLE, 200),
+    "200-not-json": (Reason.UNREADABLE, 200),
+    "200-without-image": (Reason.NO_PICTURE, 200),
+    "200-null-image": (Reason.NO_PICTURE, 200),
+    "reset": (Reason.CUT_SHORT, None),
+    "close": (Reason.CUT_SHORT, None),
+}
+
+
+@pytest.mark.parametrize("stream", BOTH, ids=["json", "stream"])
+@pytest.mark.parametrize(("fault", "expected"), SAME_FOR_BOTH.items())
+async def test_a_fault(azure, connection, fault, expected, stream):
+    """A fault before the first picture means the same for JSON and for a stream, and is asked once."""
+    at = deployed(azure, f"fault-{fault}")
+
+    (outcome,) = await events_of(upstream(connection).attempt(ask(at, stream=stream, partials=1 if stream else 0)))
+
+    assert expected == (outcome.reason, outcome.status)
+    assert len(azure.calls) == 1
+
+
+STREAM_FAULTS = {
+    "stream-cut-after-1": (1, Reason.CUT_SHORT),
+    "stream-cut-midway": (2, Reason.CUT_SHORT),
+    "stream-408-after-0": (0, Reason.CUT_SHORT),
+    "stream-408-after-1": (1, Reason.CUT_SHORT),
+    "stream-reset-after-1": (1, Reason.CUT_SHORT),
+    "stream-error-after-1": (1, Reason.STREAM_ERROR),
+    "stream-error-bare-after-1": (1, Reason.STREAM_ERROR),
+    "stream-429-after-1": (1, Reason.STREAM_ERROR),
+    "stream-moderation-after-1": (1, Reason.REFUSED),
+    "stream-moderation-after-0": (0, Reason.REFUSED),
+    "stream-junk": (2, Reason.UNREADABLE),
+}
+
+
+@pytest.mark.parametrize(("fault", "expected"), STREAM_FAULTS.items())
+async def test_a_stream_that_goes_wrong(azure, connection, fault, expected):
+    """A stream that goes wrong gives the partial images that came, and then one failure: never a short success."""
+    at = deployed(azure, f"fault-{fault}")
+
+    *partials, outcome = await events_of(upstream(connection).attempt(ask(at, stream=True, partials=2)))
+
+    assert expected == (len(partials), outcome.reason)
+    assert outcome.status == 200
+    assert outcome.relayed["x-ms-region"] == "Sweden Central"
+
+
+@pytest.mark.parametrize("fault", ["200-cut", "200-reset"])
+async def test_json_that_breaks_off(azure, connection, fault):
+    """A JSON answer that breaks off was cut short; whatever came of it is no picture."""
+    outcome = await outcome_of(upstream(connection).attempt(ask(deployed(azure, f"fault-{fault}"))))
+
+    assert (Reason.CUT_SHORT, Kind.AMBIGUOUS, 200) == (outcome.reason, outcome.kind, outcome.status)
+
+
+ODD_BUT_GOOD = [
+    "drip", "gzip", "text-plain", "no-usage", "unknown-field", "slow-5", "stream-json", "stream-crlf", "stream-cr",
+    "stream-tiny", "stream-no-blank", "stream-no-event-lines", "stream-comments", "stream-slow-1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", BOTH, ids=["json", "stream"])
+@pytest.mark.parametrize("fault", ODD_BUT_GOOD)
+async def test_an_odd_but_good_answer(azure, connection, fault, stream):
+    """However a picture travels, it arrives, and it is the one that was drawn."""
+    plain, odd = deployed(azure, "gpt-image-1"), deployed(azure, f"fault-{fault}")
+    drawn = await outcome_of(upstream(connection).attempt(ask(plain, size="1024x1024")))
+
+    outcome = await outcome_of(upstream(connection).attempt(ask(odd, stream=stream, size="1024x1024")))
+
+    assert isinstance(outcome, Picture)
+    (expected,), (item,) = rendered(drawn.answer)["data"], rendered(outcome.answer)["data"]
+    assert expected["b64_json"] == item["b64_json"]
+
+
+async def test_partial_images(azure, connection):
+    """Partial images come before the picture, each an event as it came."""
+    at = deployed(azure, "gpt-image-1")
+
+    *partials, outcome = await events_of(upstream(connection).attempt(ask(at, stream=True, partials=3)))
+
+    assert isinstance(outcome, Picture)
+    assert [0, 1, 2] == [partial.event.value["partial_image_index"] for partial in partials]
+    pictures = [rendered(partial.event)["b64_json"] for partial in partials]
+    assert len({*pictures, rendered(outcome.answer)["data"][0]["b64_json"]}) == 4
+    assert rendered(outcome.answer)["usage"]["output_tokens"] > 0
+    assert {"apim-request-id", "x-ms-region"} == set(partials[0].relayed) == set(outcome.relayed)
+
+
+async def test_partial_images_come_as_they_are_drawn(azure, connection):
+    """A partial image is handed on before the stream has ended."""
+    at = deployed(azure, "fault-stream-hang-after-1")
+    async with aclosing(upstream(connection).attempt(ask(at, stream=True, partials=2))) as events, asyncio.timeout(5):
+        assert isinstance(await anext(events), Partial)
+
+
+async def test_pictures_as_urls(azure, connection):
+    """Where base64 is wanted and the model gives URLs, the pictures are fetched."""
+    at = deployed(azure, "flux-1.1-pro")
+
+    asked_for_both = [
+        await outcome_of(upstream(connection).attempt(ask(at, wants=wants, n=2, images=2)))
+        for wants in ("url", "b64_json")
+    ]
+
+    urls, base64s = (rendered(outcome.answer)["data"] for outcome in asked_for_both)
+    assert all(item["url"].startswith(azure.url) and "b64_json" not in item for item in urls)
+    assert all(base64.b64decode(item["b64_json"]).startswith(b"\x89PNG") and "url" not in item for item in base64s)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+SILENT = {
+    "no head": ("hang", False, Reason.TIMED_OUT),
+    "no event": ("stream-hang-after-0", True, Reason.TIMED_OUT),
+    "nothing after a partial": ("stream-hang-after-1", True, Reason.TIMED_OUT),
+}
+
+
+@pytest.mark.parametrize(("fault", "stream", "expected"), SILENT.values(), ids=SILENT)
+async def test_the_time_of_an_attempt(azure, connection, fault, stream, expected):
+    """An attempt ends when its time is over, wherever it stands, and frees its connection."""
+    at = deployed(azure, f"fault-{fault}")
+    asked = ask(at, stream=stream, partials=1 if stream else 0, ends_at=time.monotonic() + SOON)
+
+    async with asyncio.timeout(5):
+        outcome = await outcome_of(upstream(connection).attempt(asked))
+        await azure.calls.until(lambda calls: not calls.open_now)
+
+    assert (expected, Kind.AMBIGUOUS) == (outcome.reason, outcome.kind)
+    assert {call.state for call in azure.calls} <= {"left"}
+
+
+PATIENCES = {
+    "no first byte": ("hang", Patience(first_byte=SOON), Reason.NO_FIRST_BYTE),
+    "silent from the start": ("stream-hang-after-0", Patience(idle=SOON), Reason.WENT_SILENT),
+    "silent after a partial": ("stream-hang-after-1", Patience(idle=SOON), Reason.WENT_SILENT),
+}
+
+
+@pytest.mark.parametrize(("fault", "patience", "expected"), PATIENCES.values(), ids=PATIENCES)
+async def test_patience(azure, connection, fault, patience, expected):
+    """An upstream that does not begin, or falls silent, is given up before the attempt's time is over."""
+    asked = ask(deployed(azure, f"fault-{fault}"), stream=True, partials=1)
+
+    async with asyncio.timeout(5):
+        outcome = await outcome_of(upstream(connection, patience=patience).attempt(asked))
+        await azure.calls.until(lambda calls: not calls.open_now)
+
+    assert (expected, Kind.AMBIGUOUS) == (outcome.reason, outcome.kind)
+    assert {call.state for call in azure.calls} <= {"left"}
+
+
+async def test_patience_is_for_silence_only():
+    """A stream that keeps coming is not given up, and what its reader takes between two events is not counted."""
+    connection = FakeConnection(Row(headers=SSE, pieces=[HALF, HALF, HALF, DONE]))
+    kinds = []
+    async with aclosing(upstream(connection, patience=Patience(idle=0)).attempt(ask(target(), stream=True))) as events:
+        async for event in events:
+            kinds.append(type(event))
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    assert [Partial, Partial, Partial, Picture] == kinds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status", "expected"),
+    [
+        (10.0, 503, Reason.SERVER_ERROR),
+        (10.001, 503, Reason.LATE_SERVER_ERROR),
+        (10.0, 408, Reason.THROTTLED),
+        (10.001, 408, Reason.TIMED_OUT),
+    ],
+)
+async def test_ten_seconds(seconds, status, expected):
+    """An error counts as early up to ten seconds after the request was sent."""
+    clock = Clock()
+    connection = FakeConnection(Row(status=status, takes=seconds), clock=clock)
+
+    outcome = await outcome_of(upstream(connection, clock=clock).attempt(ask(target(), ends_at=clock() + 200)))
+
+    assert expected is outcome.reason
+
+
+async def test_ten_seconds_begin_with_the_sending():
+    """A token that was long in coming does not make an error late."""
+    clock = Clock()
+    connection = FakeConnection(Row(status=503, takes=1), clock=clock)
+    tokens = Tokens(takes=12, clock=clock)
+
+    asked = ask(target(key=None), ends_at=clock() + 200)
+    outcome = await outcome_of(upstream(connection, tokens=tokens, clock=clock).attempt(asked))
+
+    assert outcome.reason is Reason.SERVER_ERROR
+
+
+async def test_an_error_whose_body_does_not_come():
+    """An error is read within the attempt's time: its status has said the most."""
+    never = asyncio.Event()
+    connection = FakeConnection(Row(status=429, headers={"retry-after": "7"}, pieces=[b'{"error":', never]))
+
+    async with asyncio.timeout(1):
+        asked = ask(target(), ends_at=time.monotonic() + 0.05)
+        outcome = await outcome_of(upstream(connection).attempt(asked))
+
+    assert (Reason.THROTTLED, 7.0) == (outcome.reason, outcome.retry_after)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[b'{"error":{"code":"x"', Lost("ReadError")], [b"x" * (MOST_ERROR_BYTES + 1), AssertionError("read on")], []],
+    ids=["cut short", "endless", "empty"],
+)
+async def test_an_error_whose_body_is_no_use(pieces):
+    """An error whose body is cut short, endless or empty is still that error."""
+    outcome = await outcome_of(upstream(FakeConnection(Row(status=429, pieces=pieces))).attempt(ask(target())))
+
+    assert (Reason.THROTTLED, 429) == (outcome.reason, outcome.status)
+
+
+async def test_no_time_at_all():
+    """An attempt whose time was over before it began asks nobody."""
+    connection = FakeConnection(Row(gate=asyncio.Event()))
+
+    outcome = await outcome_of(upstream(connection).attempt(ask(target(), ends_at=time.monotonic() - 1)))
+
+    assert isinstance(outcome, Failed)
+
+
+async def test_a_download_that_takes_too_long():
+    """A picture that was paid for is not lost over its download: it keeps its URL."""
+    answer = orjson.dumps({"created": 1, "data": [{"url": "https://pictures.example/1.png"}]})
+    connection = FakeConnection(Row(pieces=[answer]), Row(gate=asyncio.Event()))
+
+    asked = ask(target(), wants="b64_json", ends_at=time.monotonic() + 0.05)
+    outcome = await outcome_of(upstream(connection).attempt(asked))
+
+    assert isinstance(outcome, Picture)
+    assert rendered(outcome.answer)["data"] == [{"url": "https://pictures.example/1.png"}]
+
+
+# -- streams, against a fake ------------------------------------------------------------------------------------------
+
+KEEP_ALIVES = {
+    "a comment": b": keep-alive\n\n",
+    "an unknown event": sse("image_generation.unheard_of", new=1),
+    "[DONE]": b"data: [DONE]\n\n",
+    "an event without data": b"event: ping\n\n",
+    "an event whose data is empty": b"event: ping\ndata:\n\n",
+    "an unknown event that is no JSON": b"event: ping\ndata: now\n\n",
+}
+
+
+async def streamed(*pieces, images=1, headers=SSE):
+    connection = FakeConnection(Row(headers=headers, pieces=pieces))
+    async with asyncio.timeout(5):
+        return await events_of(upstream(connection).attempt(ask(target(), stream=True, images=images)))
+
+
+@pytest.mark.parametrize("between", KEEP_ALIVES.values(), ids=KEEP_ALIVES)
+async def test_what_is_between_the_events(between):
+    """What is neither a picture nor an error is passed over, and the picture is kept."""
+    partial, outcome = await streamed(between, HALF, between, DONE, between)
+
+    assert isinstance(partial, Partial)
+    assert isinstance(outcome, Picture)
+
+
+AFTER_THE_PICTURE = {
+    "silence": asyncio.Event(),
+    "a cut": Lost("ReadError"),
+    "an error event": sse("error", error={"code": "server_error"}),
+    "junk": b"data: {junk\n\n",
+    "half an event": b"data: {",
+    "another partial": HALF,
+    "another picture": DONE,
+}
+
+
+@pytest.mark.parametrize("then", AFTER_THE_PICTURE.values(), ids=AFTER_THE_PICTURE)
+async def test_what_comes_after_the_picture(then):
+    """Once the last picture is there, nothing that comes, or does not come, takes it away."""
+    (outcome,) = await streamed(DONE, then)
+
+    assert isinstance(outcome, Picture)
+    assert len(rendered(outcome.answer)["data"]) == 1
+
+
+async def test_two_pictures_in_a_stream():
+    """Each `completed` event is a picture, up to those that were asked for."""
+    second = sse(COMPLETED, b64_json="REVG", usage={"total_tokens": 8})
+
+    (outcome,) = await streamed(DONE, second, DONE, images=2)
+
+    assert [{"b64_json": "QUJD"}, {"b64_json": "REVG"}] == rendered(outcome.answer)["data"]
+
+
+SHORT = {
+    "nothing": ((), Reason.CUT_SHORT),
+    "only partials": ((HALF,), Reason.CUT_SHORT),
+    "only comments": ((b": hm\n\n",), Reason.CUT_SHORT),
+    "a picture that is cut": ((HALF, DONE[:-9]), Reason.CUT_SHORT),
+    "a picture that is empty": ((sse(COMPLETED, b64_json=""),), Reason.NO_PICTURE),
+    "a list": ((b"data: [1]\n\n",), Reason.UNREADABLE),
+    "a refusal": ((HALF, sse("error", error={"code": "moderation_blocked"})), Reason.REFUSED),
+    "a refusal without error around it": ((b'data: {"type":"error","code":"content_filter"}\n\n',), Reason.REFUSED),
+    "an error": ((HALF, b'data: {"error":{"message":"x","code":"server_error"}}\n\n'), Reason.STREAM_ERROR),
+    "an error without type or name": ((b'data: {"type":"error","message":"x"}\n\n',), Reason.STREAM_ERROR),
+    "an error that is only words": ((HALF, sse("error", error="it broke")), Reason.STREAM_ERROR),
+    "lost": ((HALF, Lost("ReadError")), Reason.CUT_SHORT),
+}
+
+
+@pytest.mark.parametrize(("pieces", "expected"), SHORT.values(), ids=SHORT)
+async def test_a_stream_without_a_picture(pieces, expected):
+    """A stream without `completed` is a failure, and its last partial is never passed off as the picture."""
+    *partials, outcome = await streamed(*pieces)
+
+    assert all(isinstance(each, Partial) for each in partials)
+    assert (Failed, expected) == (type(outcome), getattr(outcome, "reason", None))
+
+
+async def test_the_type_decides_not_the_name():
+    """Events are known by the `type` in their JSON; the name counts where there is none."""
+    named = b'event: image_generation.completed\ndata: {"b64_json":"QUJD"}\n\n'
+    contradicting = DONE.replace(b"event: image_generation.completed", b"event: image_generation.partial_image")
+
+    assert isinstance((await streamed(named))[-1], Picture)
+    assert isinstance((await streamed(contradicting))[-1], Picture)
+
+
+JSON_ANSWER = b' \n {"created":1,"data":[{"b64_json":"QUJD"}]}'
+TOLD_APART = {
+    "JSON called text": ("text/plain", [JSON_ANSWER], Picture),
+    "JSON that is called nothing": (None, [JSON_ANSWER], Picture),
+    "JSON that begins with white space": (None, [b" ", b"\n", b"", JSON_ANSWER], Picture),
+    "JSON called JSON": ("Application/JSON; charset=utf-8", [JSON_ANSWER], Picture),
+    "JSON called problem": ("application/problem+json", [JSON_ANSWER], Picture),
+    "a stream called text": ("text/plain; charset=utf-8", [HALF, DONE], Picture),
+    "a stream that is called nothing": (None, [HALF, DONE], Picture),
+    "a stream that begins with a comment": ("text/plain", [b"\n", b":", b" hm\n\n", DONE], Picture),
+    "a stream in other letters": ("Text/Event-Stream", [DONE], Picture),
+    "HTML": ("text/html", [b"<html>", b"</html>"], Failed),
+    "nothing": ("text/plain", [], Failed),
+    "lost at once": ("text/plain", [Lost("ReadError")], Failed),
+    "lost after a moment": ("text/plain", [b"{", Lost("ReadError")], Failed),
+}
+
+
+@pytest.mark.parametrize(("kind", "pieces", "expected"), TOLD_APART.values(), ids=TOLD_APART)
+async def test_a_stream_or_json(kind, pieces, expected):
+    """Where the content type does not say whether an answer is a stream, its beginning does."""
+    *partials, outcome = await streamed(*pieces, headers={} if kind is None else {"content-type": kind})
+
+    assert expected is type(outcome)
+    assert HALF.count(b"event:") * pieces.count(HALF) == len(partials)
+
+
+# -- surely not sent, or perhaps --------------------------------------------------------------------------------------
+
+
+async def test_nobody_there(connection):
+    """A target that cannot be reached was surely not asked."""
+    nobody = target(endpoint="http://127.0.0.1:1")
+
+    outcome = await outcome_of(upstream(connection).attempt(ask(nobody)))
+
+    assert (Reason.UNREACHABLE, Kind.UNREACHABLE, None) == (outcome.reason, outcome.kind, outcome.status)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(NotSent("x"), Reason.UNREACHABLE), (Lost("x"), Reason.CUT_SHORT)],
+    ids=["not sent", "lost"],
+)
+async def test_no_head(raised, expected):
+    """Without the head of an answer, it counts whether the request may have arrived."""
+    (outcome,) = await events_of(upstream(FakeConnection(Row(raises=raised))).attempt(ask(target())))
+
+    assert expected is outcome.reason
+
+
+NO_TOKENS = {
+    "none": (Tokens(raises=NoToken("the identity endpoint answered 500")), "answered 500"),
+    "none in time": (Tokens(gate=asyncio.Event()), "no token in time"),
+}
+
+
+@pytest.mark.parametrize(("tokens", "words"), NO_TOKENS.values(), ids=NO_TOKENS)
+async def test_no_token(tokens, words):
+    """Without a token nothing is sent, and the outcome says why, for the log."""
+    connection = FakeConnection(Row())
+    asked = ask(target("a", key=None), ends_at=time.monotonic() + 0.05)
+
+    (outcome,) = await events_of(upstream(connection, tokens=tokens).attempt(asked))
+
+    assert (Reason.NO_TOKEN, None, []) == (outcome.reason, outcome.status, connection.requests)
+    assert words in outcome.error.message
+
+
+# -- leaving early ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partials", [1, 2])
+async def test_closing_early(azure, connection, partials):
+    """Who leaves in the middle frees the connection: upstream sees it, and the next call goes through."""
+    at = deployed(azure, "fault-stream-hang-after-2")
+    attempt = upstream(connection).attempt(ask(at, stream=True, partials=2))
+    for _ in range(partials):
+        await anext(attempt)
+    await attempt.aclose()
+    async with asyncio.timeout(5):
+        await azure.calls.until(lambda calls: not calls.open_now)
+
+    assert azure.calls.last.state == "left"
+
+
+async def test_cancelled_while_waiting(azure, connection):
+    """Who is cancelled while upstream is silent frees the connection."""
+    task = asyncio.ensure_future(events_of(upstream(connection).attempt(ask(deployed(azure, "fault-hang")))))
+    async with asyncio.timeout(5):
+        await azure.calls.until(lambda calls: calls.open_now)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await azure.calls.until(lambda calls: not calls.open_now)
+
+    assert azure.calls.last.state == "left"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [Row(headers=SSE, pieces=[HALF, DONE]), Row(headers=SSE, pieces=[HALF]), Row(pieces=[b"{}"]), Row(status=500)],
+    ids=["stream", "cut", "json", "error"],
+)
+async def test_nothing_is_left_open(row):
+    """At the end of an attempt, well or not, its connection is free."""
+    connection = FakeConnection(row)
+
+    await events_of(upstream(connection).attempt(ask(target(), stream=True)))
+
+    assert connection.open_now == 0
+
+
+async def test_nothing_more_is_read_than_is_wanted():
+    """What upstream says next is not read before someone asks for it."""
+    read = []
+
+    class Pieces(list):
+        def __iter__(self):
+            for number, piece in enumerate(super().__iter__()):
+                read.append(number)
+                yield piece
+
+    connection = FakeConnection(Row(headers=SSE, pieces=Pieces([HALF, HALF, HALF, DONE])))
+    async with aclosing(upstream(connection).attempt(ask(target(), stream=True))) as events:
+        await anext(events)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert read == [0]
