@@ -5,6 +5,7 @@ Unknown fields are errors: a misspelt `expires_att` must not pass for "never".
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -40,6 +41,7 @@ _KEYS: Final = "GATEWAY_VIRTUAL_KEYS"
 _AWAKE: Final = "GATEWAY_AWAKE_PARTIALS"
 _ROOT: Final = Path(__file__).parent.parent
 _FROM_THE_ENVIRONMENT: Final = "env:"
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 _Name = Annotated[str, StringConstraints(pattern=rf"\A{DEPLOYMENT_NAME.pattern}\z")]
 _T = TypeVar("_T")
@@ -162,6 +164,8 @@ class _Resource:
             )
         value = self._env.text(name)
         if value is None:
+            if not _NAME.fullmatch(name):  # it may be the key itself, put there by mistake
+                raise SettingsError(f"{where}.api_key", "names no setting", "put the key into a setting and name it")
             raise SettingsError(name, f"is not set, and {where}.api_key names it", "set it to the resource's key")
         return Secret(value)
 

@@ -112,7 +112,8 @@ def _usable(entry: Any) -> Key | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str | None) or "d" in entry:
         return None  # "d" is a private key: whoever published it has lost it
     algorithm = _ALGORITHMS.get((str(entry.get("kty")), str(entry.get("crv", ""))))
-    if "verify" not in (entry.get("key_ops") or ["verify"]):
+    operations = entry.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
         return None
     if algorithm is None or entry.get("alg", algorithm) != algorithm or entry.get("use", "sig") != "sig":
         return None

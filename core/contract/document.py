@@ -33,6 +33,10 @@ _KEY_REACH: Final = 64
 _PREFIX: Final = secrets.token_hex(8)
 """Unguessable, so that no prompt can contain a mark."""
 _MARKS: Final = re.compile(rb'"(%s:\d+)"' % _PREFIX.encode())
+_ESCAPES: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""An escaped backslash, a pair of surrogates, or (as a group) one that stands alone."""
 DEEPEST: Final = 200
 """How deep JSON may be nested that is passed on: what is put around it must fit, too."""
 _BACKSLASH: Final = ord("\\")
@@ -106,7 +110,7 @@ class Lifter:
         if self._literal is not None:
             raise NotADocument("a string does not end")
         try:
-            value = orjson.loads(self._text)
+            value = _loads(self._text)
         except orjson.JSONDecodeError as error:
             raise NotADocument(str(error)) from None
         if not isinstance(value, dict):
@@ -150,6 +154,15 @@ class Lifter:
         self._text += b'"'
         self._settled = len(self._text)
         return end + 1
+
+
+def _loads(text: bytearray) -> object:
+    """Parse JSON; half characters become U+FFFD: a picture is not lost for a broken word beside it."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        whole = text.decode(errors="replace").encode()
+        return orjson.loads(_ESCAPES.sub(lambda found: b"\\ufffd" if found[1] else found[0], whole))
 
 
 def is_too_deep(value: object) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from core.contract.answer import fold, has_picture
-from core.contract.document import Document
+from core.contract.document import Document, is_too_deep
 from core.contract.outcomes import Failed, Picture, Reason, UpstreamError
 
 if TYPE_CHECKING:
@@ -85,9 +85,10 @@ def read_error(
 ) -> Failed:
     """Read an answer that is not 2xx. `seconds` have gone by since it was sent; `now` is the wall clock, in UTC."""
     try:
-        error = error_of(orjson.loads(body))
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        error = UpstreamError()
+        value = None
+    error = UpstreamError() if is_too_deep(value) else error_of(value)
     return Failed(
         reason=_reason(status, error, seconds),
         status=status,

@@ -157,7 +157,6 @@ def test_a_prompt_cannot_hold_a_mark() -> None:
         pytest.param(b'{"b64_json":"\nAAAA"}', id="line feed first"),
         pytest.param(b'{"b64_json":"AAAA\r"}', id="carriage return last"),
         pytest.param(b'{"b64_json":"AA\\"\nAA"}', id="line feed behind an escaped quote"),
-        pytest.param(b'{"a":"\xff"}', id="not UTF-8"),
         pytest.param(b'\xef\xbb\xbf{"a":1}', id="byte order mark"),
         pytest.param(b'{"a":NaN}', id="NaN"),
         pytest.param(b'{"a":1e400}', id="a number beyond every float"),
@@ -260,3 +259,21 @@ def test_odd_bytes(body: bytes) -> None:
         return
     assert [] == [text for text in texts(document) if b"\n" in text or b"\r" in text]
     assert isinstance(rendered(document), bytes)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (rb'"a\ud83d b"', "a\ufffd b"),
+        (rb'"\udc00"', "\ufffd"),
+        (rb'"\ud83d\ude00"', "\U0001f600"),
+        (rb'"\\ud83d"', r"\ud83d"),
+        (b'"\xff"', "\ufffd"),
+    ],
+    ids=["the first half", "the second half", "both halves", "an escaped backslash", "a byte that is no UTF-8"],
+)
+def test_half_characters(said: bytes, kept: str) -> None:
+    """A broken character beside a picture is replaced; the picture is not lost for it."""
+    document = Document.parse(b'{"revised_prompt":' + said + rb',"x":"\ud800","b64_json":"AAAA"}')
+    assert (kept, "\ufffd") == (document.value["revised_prompt"], document.value["x"])
+    assert [b"AAAA"] == [bytes(part) for parts in document.literals.values() for part in parts]

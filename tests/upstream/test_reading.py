@@ -396,3 +396,9 @@ def test_a_stream_with_its_picture():
     assert isinstance(outcome, Picture)
     expected = {"created": 7, "size": "auto", "usage": {"total_tokens": 7}, "new": 1, "data": [{"b64_json": "QUJD"}]}
     assert expected == rendered(outcome.answer)
+
+
+def test_an_error_that_is_nested_too_deeply():
+    """An error nested deeper than can be written again is read by its status alone."""
+    body = b'{"error":{"code":"content_filter","inner_error":' + b"[" * 400 + b"]" * 400 + b"}}"
+    assert (Reason.REJECTED, None) == (read(400, body).reason, read(400, body).error.code)
