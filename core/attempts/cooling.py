@@ -51,11 +51,11 @@ def begin(health: Health, now: float) -> Health:
 
 def after(health: Health, outcome: Outcome, now: float) -> Health:
     """What is known once a call has ended."""
-    if not isinstance(outcome, Failed):
-        return WELL
-    row = COOLING.get(outcome.reason)
-    if row is None:
-        return WELL  # it answers; what it said is about the request
+    row = COOLING.get(outcome.reason) if isinstance(outcome, Failed) else None
+    if row is None or not isinstance(outcome, Failed):
+        # It answers. A wait that was stated meanwhile, to another call, holds all the same.
+        waits = health.cause is not None and health.cause.kind is Kind.THROTTLED and now < health.cools_until
+        return health if waits else WELL
     # Quota that is used up is no failure: neither does it count, nor is the call after it a probe.
     failures = health.failures if row.stated else health.failures + 1
     was_ill = health.cause is not None and health.cause.kind is not Kind.THROTTLED

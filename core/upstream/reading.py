@@ -99,7 +99,7 @@ def read_error(
 
 
 def _reason(status: int, error: UpstreamError, seconds: float) -> Reason:
-    if 400 <= status < 500 and _is_refusal(error):
+    if _is_refusal(error):
         return Reason.REFUSED
     if status == 403 and _BLOCKED_WORDS in (error.message or "").lower():
         return Reason.BLOCKED

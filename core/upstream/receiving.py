@@ -116,12 +116,13 @@ async def receive_stream(
                         await _await_end(events)
                         break
                 del event, read  # megabytes, and the next one may be long in coming
-    except Lost:
-        yield _failed(Reason.CUT_SHORT, response)
-    except TimeoutError:
-        yield _failed(time.reason(Reason.WENT_SILENT), response)
-    else:
-        yield reading.read_completed(completed, response.headers)
+    except (Lost, TimeoutError) as error:
+        if not completed:
+            silent = isinstance(error, TimeoutError)
+            yield _failed(time.reason(Reason.WENT_SILENT) if silent else Reason.CUT_SHORT, response)
+            return
+    # What is finished has been paid for: of several pictures, those that came are kept.
+    yield reading.read_completed(completed, response.headers)
 
 
 def _understood(event: Event, response: HttpResponse) -> Partial | Document | Failed | None:

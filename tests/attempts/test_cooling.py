@@ -277,3 +277,14 @@ def test_the_operator_is_told_after_another_cause(ward, before):
 def test_the_operator_is_told_of_each_cause(ward):
     """A blocked resource is another matter than a refused key."""
     assert [True, True] == ward.tell(failed(Reason.UNAUTHORIZED), failed(Reason.BLOCKED))
+
+
+@pytest.mark.parametrize("outcome", [picture(), failed(Reason.REFUSED)], ids=["picture", "refused"])
+def test_a_stated_wait_outlives_older_calls(ward, outcome):
+    """A call that began before the target throttled another, and ends well meanwhile, does not end the stated wait."""
+    ward.tell(failed(Reason.THROTTLED, retry_after=5))
+    ward.tell(outcome)
+
+    assert not ward.is_open()
+    ward.clock.pass_by(5)
+    assert ward.is_open()

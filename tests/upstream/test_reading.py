@@ -402,3 +402,9 @@ def test_an_error_that_is_nested_too_deeply():
     """An error nested deeper than can be written again is read by its status alone."""
     body = b'{"error":{"code":"content_filter","inner_error":' + b"[" * 400 + b"]" * 400 + b"}}"
     assert (Reason.REJECTED, None) == (read(400, body).reason, read(400, body).error.code)
+
+
+@pytest.mark.parametrize("status", [400, 403, 422, 429, 500])
+def test_a_refusal_by_its_code_alone(status):
+    """A refusal is told by its code, whatever the status."""
+    assert read(status, said({"code": "contentFilter", "message": "x"})).reason is Reason.REFUSED
