@@ -1,5 +1,1 @@
-"""Real SDKs before a running gateway."""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.clients.told", "tests.house")
+"""The real SDKs against the running gateway."""

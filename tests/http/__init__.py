@@ -1,5 +1,1 @@
-"""The contract over HTTP, section by section."""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.http.wire", "tests.house")
+"""The contract, row by row, over HTTP."""
