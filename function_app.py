@@ -20,6 +20,7 @@ from core.bootstrap import build, report
 from core.contract.reply import Stream, json_reply
 from core.contract.request import MAX_BODY_BYTES
 from core.environment import SettingsError
+from core.logs import write_to_the_console
 from core.settings import read_settings
 from web_extension import Request, Response, StreamingResponse
 
@@ -57,6 +58,8 @@ def _start() -> tuple[Gateway | None, str]:
     return built, ""
 
 
+if os.environ.get("FUNCTIONS_WORKER_RUNTIME"):
+    write_to_the_console()
 _gateway, startup_error = _start()
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -72,6 +75,7 @@ def end_calls() -> None:
 @app.route("openai/openai/deployments/{deployment}/images/generations", methods=METHODS)
 async def generate_image(req: Request) -> Response:
     """Draw pictures: the one call that this gateway is for."""
+    arrived_at = None if _gateway is None else _gateway.clock()
     body = await _body(req)
     if body is None:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -81,7 +85,11 @@ async def generate_image(req: Request) -> Response:
     if _gateway is None:
         return _response(answers.misconfigured(headers))
     call = answers.Call(
-        deployment=req.path_params["deployment"], headers=headers, query=req.query_params.multi_items(), body=body
+        deployment=req.path_params["deployment"],
+        headers=headers,
+        query=req.query_params.multi_items(),
+        body=body,
+        arrived_at=arrived_at,
     )
     reply = await _unless_the_caller_leaves(req, _gateway, call)
     return Response(status_code=CLIENT_CLOSED_REQUEST) if reply is None else _response(reply)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from core.upstream.identity import TokenSource
 
 JWKS_SECONDS: Final = 5.0
+PLATFORM_SECONDS: Final = 230.0
+"""The time to the first byte that Azure Functions gives on every plan (Azure Functions docs, "HTTP trigger")."""
 MOST_JWKS_BYTES: Final = 1 << 20
 
 
@@ -62,6 +64,7 @@ def build(
         catalogue=settings.catalogue,
         generator=generator,
         heartbeat_seconds=settings.heartbeat_seconds,
+        limits=settings.limits,
         clock=clock,
     )
 
@@ -76,6 +79,11 @@ def report(settings: Settings) -> list[str]:
         lines.append(
             f"No credentials for {', '.join(keyless)}: set AZURE_OPENAI_API_KEY (or api_key in GATEWAY_CATALOGUE),"
             " or give the app a managed identity"
+        )
+    if max(settings.limits.call, settings.heartbeat_seconds) > PLATFORM_SECONDS:
+        lines.append(
+            f"Azure cuts a call that has not begun to answer after {PLATFORM_SECONDS:.0f} s, and SDKs then ask again:"
+            " set GATEWAY_DEADLINE_SECONDS and GATEWAY_HEARTBEAT_SECONDS below it"
         )
     return lines
 

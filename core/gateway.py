@@ -19,6 +19,7 @@ from core.contract.errors import (
     Misconfigured,
     NotFound,
 )
+from core.contract.outcomes import Kind
 from core.contract.request import DEPLOYMENT_NAME, MAX_BODY_BYTES, parse_api_version, parse_request
 from core.delivery.envelope import Envelope
 from core.delivery.reader import Grace, Reader
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from core.catalogue.deployments import Catalogue
     from core.contract.document import Buffer
     from core.contract.reply import Reply, Stream
-    from core.generation import Generator
+    from core.generation import Generator, Limits
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -49,6 +50,8 @@ class Call:
     query: Sequence[tuple[str, str]] = ()
     body: bytes | BodyTooLarge | BodyTooSlow
     """The body, or why it was not read to its end."""
+    arrived_at: float | None = None
+    """When its head was there, by `Gateway.clock`; None: now."""
 
 
 class Gateway:
@@ -61,6 +64,7 @@ class Gateway:
         catalogue: Catalogue,
         generator: Generator,
         heartbeat_seconds: float,
+        limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         """`clock` is monotonic, in seconds."""
@@ -68,12 +72,14 @@ class Gateway:
         self._catalogue = catalogue
         self._generator = generator
         self._heartbeat_seconds = heartbeat_seconds
-        self._clock = clock
+        self.clock = clock
+        self._limits = limits
         self._grace = Grace()
 
     async def generate_image(self, call: Call) -> Reply:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
-        envelope = Envelope(event_id=request_id(call.headers), clock=self._clock, began_at=self._clock())
+        began_at = self.clock() if call.arrived_at is None else call.arrived_at
+        envelope = Envelope(event_id=request_id(call.headers), clock=self.clock, began_at=began_at)
         record = _Record(call, envelope)
         try:
             reply = await self._answer(call, envelope, record)
@@ -106,8 +112,10 @@ class Gateway:
             partials=request.partials,
             api_version=api_version,
             event_id=envelope.event_id,
+            ends_at=envelope.began_at + self._limits.call,
         )
-        reader = Reader(events, self._grace, envelope)
+        seconds = envelope.began_at + self._limits.call - self.clock()
+        reader = Reader(events, self._grace, envelope, seconds=seconds)
         if request.streams:
             return await deliver_stream(reader, envelope, heartbeat_seconds=self._heartbeat_seconds)
         return await deliver_whole(reader, envelope)
@@ -127,6 +135,7 @@ class _Record:
 
     def write(self, *, status: int | None) -> None:
         envelope, trail = self._envelope, self._envelope.journal.trail
+        drawn = any(trace.outcome == Kind.PICTURE for trace in trail.traces)
         CallRecord(
             event_id=envelope.event_id,
             caller=self.caller,
@@ -135,10 +144,10 @@ class _Record:
             stream=envelope.stream,
             outcome=envelope.outcome,
             attempts=trail.calls,
-            tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.traces),
+            tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.lines),
             status=status,
             latency_ms=envelope.latency_ms,
-            perhaps_billed=trail.perhaps_billed,
+            perhaps_billed=trail.perhaps_billed or (drawn and envelope.outcome == "left"),
         ).write()
 
     def written_with(self, reply: Reply) -> Reply:

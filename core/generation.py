@@ -62,17 +62,23 @@ class Trail:
     """How often upstream was called."""
     ambiguous: bool = False
     """Whether an attempt that ended without a picture may have reached a model."""
-    in_flight: bool = False
-    """Whether an attempt has begun and not ended."""
+    in_flight: str | None = None
+    """The deployment of an attempt that has begun and not ended."""
 
     @property
     def perhaps_billed(self) -> bool:
         """Whether a picture may have been bought that the caller did not get."""
-        return self.ambiguous or self.in_flight
+        return self.ambiguous or self.in_flight is not None
+
+    @property
+    def lines(self) -> tuple[Trace, ...]:
+        """All that was tried, with what has not ended."""
+        unended = () if self.in_flight is None else (Trace(deployment=self.in_flight, outcome="in_flight"),)
+        return (*self.traces, *unended)
 
     def as_json(self) -> list[dict[str, Any]]:
         """The trail as callers see it."""
-        return [trace.as_json() for trace in self.traces]
+        return [trace.as_json() for trace in self.lines]
 
 
 class Journal:
@@ -86,7 +92,7 @@ class Journal:
     def begin(self, plan: Plan, move: AskNext) -> None:
         """Note that an attempt begins. Until it has ended, nobody knows that it will not be billed."""
         self.pass_over(plan, move.passed_over)
-        self.trail = replace(self.trail, calls=self.trail.calls + 1, in_flight=True)
+        self.trail = replace(self.trail, calls=self.trail.calls + 1, in_flight=plan.steps[move.step].deployment.name)
 
     def end(self, step: Step, move: AskNext, outcome: Outcome, *, began_at: float, now: float) -> None:
         """Note how an attempt ended."""
@@ -100,7 +106,7 @@ class Journal:
             )
         )
         ambiguous = failed is not None and failed.kind is Kind.AMBIGUOUS
-        self.trail = replace(self.trail, in_flight=False, ambiguous=self.trail.ambiguous or ambiguous)
+        self.trail = replace(self.trail, in_flight=None, ambiguous=self.trail.ambiguous or ambiguous)
         if failed:
             self.tried.append(Tried(step=move.step, target=move.target, outcome=failed, ended_at=now))
 
@@ -194,12 +200,14 @@ class Generator:
         partials: int,
         api_version: str | None,
         event_id: str,
+        ends_at: float,
     ) -> AsyncGenerator[Progress]:
         """Yield partial images as they come, at most `partials`, then one end: Drawn or GaveUp.
 
+        `ends_at` is when the whole call must have ended.
+
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
-        ends_at = self._clock() + self._limits.call
         while isinstance(move := self._next(plan, journal.tried, ends_at), AskNext):
             if move.wait > 0:
                 await self._wait(move.wait)

@@ -11,8 +11,27 @@ from typing import Final
 
 import orjson
 
+LOGGERS: Final = ("gateway", "core", "function_app")
+"""Under these stand all loggers of the gateway."""
+
 _calls: Final = logging.getLogger("gateway.calls")
 _faults: Final = logging.getLogger("gateway.faults")
+
+
+def write_to_the_console() -> None:
+    """Write the gateway's lines to stderr, and nowhere else.
+
+    Under the Functions host that is the safe way: it takes a worker's record only while the invocation runs to which it
+    belongs (azure-functions-host, GrpcWorkerChannel), and drops what is written at the start or after a stream's
+    function has returned. What a worker writes to its console it keeps.
+    """
+    console = logging.StreamHandler()
+    console.setFormatter(logging.Formatter("%(message)s"))
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [console]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class Stage:
 
     def __init__(self, *, limits=None, policy=None, wait=None, **scripts) -> None:
         self.clock = Clock()
+        self.limits = limits or Limits()
         self.upstream = ScriptedUpstream(**scripts)
         self.cooling = Cooling(self.clock)
         self.journal = Journal()
@@ -31,7 +32,7 @@ class Stage:
             self.upstream,
             self.cooling,
             policy=policy or Policy(),
-            limits=limits or Limits(),
+            limits=self.limits,
             clock=self.clock,
             wait=wait or self.clock.wait,
             chance=lambda: 0.5,
@@ -39,7 +40,13 @@ class Stage:
 
     def generate(self, the_plan, *, partials=0, images=1, api_version=None):
         return self.generator.generate(
-            the_plan, self.journal, images=images, partials=partials, api_version=api_version, event_id="event-1"
+            the_plan,
+            self.journal,
+            images=images,
+            partials=partials,
+            api_version=api_version,
+            event_id="event-1",
+            ends_at=self.clock() + self.limits.call,
         )
 
     async def run(self, the_plan, **how) -> list:
@@ -268,7 +275,8 @@ async def test_left_while_upstream_is_silent():
         await task
 
     trail = stage.journal.trail
-    assert (1, True, True, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, trail.traces)
+    assert (1, "a", True, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, trail.traces)
+    assert [("a", "in_flight", None)] == trail_of(stage.journal)
     assert stage.upstream.closed == 1
 
 
@@ -315,7 +323,7 @@ async def test_left_during_a_wait():
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert (1, False, False) == (
+    assert (1, None, False) == (
         stage.journal.trail.calls,
         stage.journal.trail.in_flight,
         stage.journal.trail.perhaps_billed,

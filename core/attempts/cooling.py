@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from core.attempts.rules import COOLING, MOST_COOLING_SECONDS
-from core.contract.outcomes import Failed, Kind
+from core.contract.outcomes import Failed, Kind, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from core.catalogue.deployments import Target
     from core.contract.outcomes import Outcome
 
-PROBE_SECONDS: Final = 300.0
-"""A probe that has not ended after this long no longer keeps others away."""
+PROBE_SECONDS: Final = 30.0
+"""A probe that has not ended after this long no longer keeps others away: drawing may take minutes."""
+MOST_HEALTHS: Final = 1000
+"""How many targets are remembered. Without a catalogue, callers choose the names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +55,8 @@ def after(health: Health, outcome: Outcome, now: float) -> Health:
     """What is known once a call has ended."""
     row = COOLING.get(outcome.reason) if isinstance(outcome, Failed) else None
     if row is None or not isinstance(outcome, Failed):
-        # It answers. A wait that was stated meanwhile, to another call, holds all the same.
-        waits = health.cause is not None and health.cause.kind is Kind.THROTTLED and now < health.cools_until
-        return health if waits else WELL
+        # It answers. What another call learnt meanwhile holds all the same: this one began before.
+        return health if now < health.cools_until else WELL
     # Quota that is used up is no failure: neither does it count, nor is the call after it a probe.
     failures = health.failures if row.stated else health.failures + 1
     was_ill = health.cause is not None and health.cause.kind is not Kind.THROTTLED
@@ -65,7 +66,12 @@ def after(health: Health, outcome: Outcome, now: float) -> Health:
     if row.stated and outcome.retry_after is not None:
         wait = min(outcome.retry_after, MOST_COOLING_SECONDS)
     until = max(now + wait, health.cools_until)
-    return Health(failures=failures, cools_until=until, cause=outcome)
+    return Health(failures=failures, cools_until=until, cause=_essence(outcome))
+
+
+def _essence(outcome: Failed) -> Failed:
+    """What others may be told of a failure: the words and ids were for one caller, and may be long."""
+    return Failed(reason=outcome.reason, status=outcome.status, error=UpstreamError(code=outcome.error.code))
 
 
 def abandoned(health: Health) -> Health:
@@ -105,4 +111,7 @@ class Cooling:
         if health is WELL or health == WELL:
             self._healths.pop(target.identity, None)
         else:
+            self._healths.pop(target.identity, None)
             self._healths[target.identity] = health
+            if len(self._healths) > MOST_HEALTHS:
+                del self._healths[next(iter(self._healths))]  # the one that was heard of least lately

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.attempts.rules import REFUSED_MAY_FALL_BACK, RULES, Move, Rule
 from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Kind, Reason, UpstreamError
+from core.contract.outcomes import Failed, Kind, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,8 @@ LONGEST_WAIT_SECONDS: Final = 10.0
 """A stated wait beyond this is the caller's to wait, not ours."""
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 8.0
+SHORTEST_RETRY_AFTER_SECONDS: Final = 1.0
+"""What a caller is told while another call tries out whether a target is well again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,15 +202,9 @@ def _failure_of_the_primary(situation: Situation) -> Failed:
     if own:
         return own[-1]
     healths = [situation.health(target) for target in situation.plan.steps[0].deployment.targets]
-    coolest = min(healths, key=lambda health: max(health.cools_until, health.probed_until))
+    coolest = min(healths, key=lambda health: health.cools_until)
     if coolest.cause is None:
         # It has become well while fallbacks were asked, or there was no time to ask at all.
         return situation.tried[-1].outcome if situation.tried else Failed(reason=Reason.TIMED_OUT)
-    waits = (max(health.cools_until, health.probed_until) - situation.now for health in healths)
-    # Status and code of what it cools for; the words and ids were for another caller.
-    return Failed(
-        reason=coolest.cause.reason,
-        status=coolest.cause.status,
-        error=UpstreamError(code=coolest.cause.error.code),
-        retry_after=max(0.0, min(waits)),
-    )
+    wait = max(SHORTEST_RETRY_AFTER_SECONDS, coolest.cools_until - situation.now)
+    return replace(coolest.cause, retry_after=wait, only_cooling=True)

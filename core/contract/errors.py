@@ -13,6 +13,7 @@
     │   ├── Misconfigured       503
     │   ├── AuthUnavailable     503
     │   ├── Stopping            503
+    │   ├── Overdue             504
     │   └── InternalFault       500
     └── UpstreamFailure         upstream was asked and there is no picture (contract §5)
 
@@ -159,6 +160,17 @@ class Stopping(GatewayFault):
     def __init__(self, *, retry_safe: bool) -> None:
         super().__init__("This instance of the gateway is being stopped", headers={"retry-after": "1"})
         self.retry_safe = retry_safe
+
+
+class Overdue(GatewayFault):
+    """504: the caller read so slowly that the time of the whole call went by before the picture came."""
+
+    status = 504
+    code = "upstream_timeout"
+    retry_safe = False
+
+    def __init__(self) -> None:
+        super().__init__("The time for this call is over; the picture may have been drawn all the same")
 
 
 class InternalFault(GatewayFault):

@@ -199,6 +199,8 @@ class Failed:
     """Seconds that upstream asked to wait."""
     relayed: Mapping[str, str] = field(default_factory=dict)
     """Upstream's headers that the caller may see."""
+    only_cooling: bool = False
+    """Nothing was sent in this call: the target is left alone after such a failure of others."""
 
     @property
     def kind(self) -> Kind:

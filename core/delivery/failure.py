@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 UNSTATED_RETRY_AFTER_SECONDS: Final = 10.0
 """For a 429 without a word on waiting: with 5 to 12 calls a minute, the usual quota, one frees about so often."""
 
+ONLY_COOLING: Final = "This deployment is being left alone for a while after failures; nothing was sent for this call"
+
 _TYPES: Final = {
     Kind.REFUSED: "image_generation_user_error",
     Kind.REJECTED: "invalid_request_error",
@@ -33,8 +35,9 @@ def failure_of(end: GaveUp) -> UpstreamFailure:
     shown = SHOWN[failure.reason]
     as_it_came = shown.message is None
     error = failure.error
+    message = (error.message if as_it_came else shown.message) or _MESSAGES[failure.kind]
     return UpstreamFailure(
-        (error.message if as_it_came else shown.message) or _MESSAGES[failure.kind],
+        ONLY_COOLING if failure.only_cooling else message,
         status=shown.status or failure.status or 400,
         code=shown.code or error.code or failure.reason,
         type=(error.type if as_it_came else None) or _TYPES.get(failure.kind, "upstream_error"),

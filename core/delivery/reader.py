@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from core.contract.errors import Stopping
+from core.contract.errors import Overdue, Stopping
 from core.logs import write_fault
 
 if TYPE_CHECKING:
@@ -34,24 +34,36 @@ class Grace:
             self.over.set_result(None)
 
 
-class Reader:
-    """Reads the events of one generation.
+SLACK_SECONDS: Final = 5.0
+"""How long after the call's time a generation is ended that nobody reads. One that is read ends by itself before."""
 
-    The next event is asked for only when someone waits for it: back-pressure reaches upstream.
+
+class Reader:
+    """Reads the events of one generation, and owns it.
+
+    The next event is asked for only when someone waits for it: back-pressure reaches upstream. A caller who stops
+    reading does not hold upstream for ever: when the call's time is over, the generation is ended.
     """
 
-    def __init__(self, events: AsyncGenerator[Progress], grace: Grace, envelope: Envelope) -> None:
+    def __init__(self, events: AsyncGenerator[Progress], grace: Grace, envelope: Envelope, *, seconds: float) -> None:
+        """`seconds` are what is left of the call's time."""
         self._events = events
         self._grace = grace
         self._envelope = envelope
         self._pending: asyncio.Task[Progress] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(seconds + SLACK_SECONDS, self._close_soon)
 
     async def wait(self, seconds: float | None = None) -> Progress | None:
-        """Give the next event, or None if there is none within `seconds`. Raises Stopping."""
+        """Give the next event, or None if there is none within `seconds`. Raises Stopping or Overdue."""
+        if self._closing is not None:
+            raise Overdue
         if self._pending is None:
             self._pending = asyncio.ensure_future(_next(self._events))
         either: set[asyncio.Future[Any]] = {self._pending, self._grace.over}
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._pending.cancelled():
+            raise Overdue
         if self._pending.done():
             pending, self._pending = self._pending, None
             return pending.result()
@@ -60,12 +72,23 @@ class Reader:
         return None
 
     async def aclose(self) -> None:
-        """Stop reading and free all that the generation holds."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.cancel()
-            await asyncio.wait({pending})
-            if not pending.cancelled() and (fault := pending.exception()) is not None:
+        """Stop reading and free all that the generation holds.
+
+        It goes on by itself where the closing task is cancelled: a caller's leaving is told to it again and again.
+        """
+        await asyncio.shield(self._close_soon())
+
+    def _close_soon(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        return self._closing
+
+    async def _close(self) -> None:
+        self._timer.cancel()
+        if self._pending is not None:
+            self._pending.cancel()
+            await asyncio.wait({self._pending})
+            if not self._pending.cancelled() and (fault := self._pending.exception()) is not None:
                 write_fault(fault, self._envelope.event_id)
         await self._events.aclose()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.contract.answer import ERROR, PARTIAL, unfold
 from core.contract.document import Document
-from core.contract.errors import InternalFault, Stopping
+from core.contract.errors import InternalFault, Overdue, Stopping
 from core.contract.reply import EVENT_STREAM, Reply
 from core.delivery.failure import failure_of
 from core.delivery.headers import answer_headers
@@ -81,7 +81,7 @@ async def _pieces(
                 return
             event = None
             event = await reader.wait(heartbeat_seconds)
-    except Stopping as end:
+    except (Stopping, Overdue) as end:
         yield _error(envelope.error_value(end))
     except Exception as fault:  # noqa: BLE001 -- the status has gone out: the caller must hear of it as an event
         write_fault(fault, envelope.event_id)

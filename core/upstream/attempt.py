@@ -88,9 +88,9 @@ class Upstream:
     async def _received(self, ask: Ask, response: HttpResponse, time: Time) -> AsyncGenerator[Partial | Outcome]:
         """Read a 2xx answer, stream or not."""
         try:
-            is_stream, response = await told_apart(response, time, asked=ask.fitted.streams)
+            is_stream, response = await told_apart(response, time, self._patience, asked=ask.fitted.streams)
         except (Lost, TimeoutError) as error:
-            reason = Reason.CUT_SHORT if isinstance(error, Lost) else Reason.TIMED_OUT
+            reason = Reason.CUT_SHORT if isinstance(error, Lost) else time.reason(Reason.WENT_SILENT)
             yield Failed(reason=reason, status=response.status, relayed=reading.relayed(response.headers))
             return
         if not is_stream:

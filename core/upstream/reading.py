@@ -108,7 +108,8 @@ def _reason(status: int, error: UpstreamError, seconds: float) -> Reason:
         return Reason.TIMED_OUT
     if status >= 500:
         return Reason.LATE_SERVER_ERROR if late else Reason.SERVER_ERROR
-    return _BY_STATUS.get(status, Reason.UNEXPECTED_STATUS)
+    # What is not in the table is not known to have come before a model could draw, if it came late.
+    return _BY_STATUS.get(status, Reason.LATE_SERVER_ERROR if late else Reason.UNEXPECTED_STATUS)
 
 
 def _is_refusal(error: UpstreamError) -> bool:

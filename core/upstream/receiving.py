@@ -29,6 +29,9 @@ MOST_ANSWER_BYTES: Final = 512 << 20
 SECONDS_TO_END: Final = 0.1
 """How long the end of a stream is waited for once its last picture is there, so that the connection can be kept."""
 
+MOST_BLANK_BYTES: Final = 4096
+"""How much white space an answer may begin with that does not say what it is."""
+
 _AT_THE_END: Final = "(at the end)"
 _READABLE: Final = frozenset({"message", PARTIAL, COMPLETED, ERROR, _AT_THE_END})
 """The events whose data must be JSON; others are none of ours."""
@@ -140,7 +143,9 @@ def _understood(event: Event, response: HttpResponse) -> Partial | Document | Fa
     return document if kind == COMPLETED else None
 
 
-async def told_apart(response: HttpResponse, time: Time, *, asked: bool) -> tuple[bool, HttpResponse]:
+async def told_apart(
+    response: HttpResponse, time: Time, patience: Patience, *, asked: bool
+) -> tuple[bool, HttpResponse]:
     """Tell whether an answer is a stream of events, and give it to be read from its start.
 
     The content type says so, but JSON has come as text/plain (user reports), so where it says neither, what was
@@ -153,8 +158,8 @@ async def told_apart(response: HttpResponse, time: Time, *, asked: bool) -> tupl
         return False, response
     pieces = response.pieces()
     read = bytearray()
-    async with time.limit():
-        while not read.strip() and (piece := await anext(pieces, None)) is not None:
+    async with time.limit(patience.idle):
+        while not read.strip() and len(read) < MOST_BLANK_BYTES and (piece := await anext(pieces, None)) is not None:
             read += piece
     return not read.lstrip().startswith((b"{", b"<")), _Begun(response, bytes(read), pieces)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.attempts.cooling import PROBE_SECONDS, Cooling
+from core.attempts.cooling import MOST_HEALTHS, PROBE_SECONDS, Cooling
 from core.contract.outcomes import SHOWN, Kind, Reason
 from tests.fakes import Clock, failed, picture, refused, target
 
@@ -127,12 +127,32 @@ def cooled(ward):
 
 
 def test_one_probe(cooled):
-    """After cooling, one call tries the target out, and it is still passed over by others."""
+    """After cooling, one call tries the target out, and it is still passed over by others, for half a minute."""
     cooled.cooling.began(A)
 
     assert not cooled.is_open()
-    cooled.clock.pass_by(60)
+    cooled.clock.pass_by(PROBE_SECONDS - 1)
     assert not cooled.is_open()
+    cooled.clock.pass_by(1)
+    assert cooled.is_open()
+
+
+def test_an_older_call_does_not_heal(ward):
+    """A call that began before the target was blocked, and ends well, does not end the five minutes."""
+    ward.tell(failed(Reason.BLOCKED))
+    ward.tell(picture())
+
+    assert not ward.is_open()
+
+
+def test_only_so_many_are_remembered():
+    """Names that callers make up do not fill the memory, and what was heard of lately stays."""
+    clock = Clock()
+    cooling = Cooling(clock)
+    for number in range(MOST_HEALTHS + 50):
+        cooling.ended(target(f"T{number}"), failed(Reason.UNAUTHORIZED))
+    known = [number for number in range(MOST_HEALTHS + 50) if cooling.of(target(f"T{number}")).cause]
+    assert list(range(50, MOST_HEALTHS + 50)) == known
 
 
 def test_a_probe_that_goes_well(cooled):

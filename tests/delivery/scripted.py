@@ -74,7 +74,7 @@ def envelope(clock: Clock | None = None, *, stream: bool = False, trail: Trail =
 
 
 def reader(generation: Generation, about: Envelope, grace: Grace | None = None) -> Reader:
-    return Reader(generation.events(), grace or Grace(), about)
+    return Reader(generation.events(), grace or Grace(), about, seconds=60)
 
 
 def body_of(reply: Reply) -> Any:

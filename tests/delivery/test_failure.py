@@ -118,7 +118,7 @@ def test_retry_after(reason, stated, expected):
 
 
 @pytest.mark.parametrize("reason", Reason)
-@pytest.mark.parametrize("trail", [Trail(calls=1), Trail(calls=2, ambiguous=True), Trail(calls=1, in_flight=True)])
+@pytest.mark.parametrize("trail", [Trail(calls=1), Trail(calls=2, ambiguous=True), Trail(calls=1, in_flight="a")])
 def test_should_retry(reason, trail):
     """`x-should-retry: false` goes with every error if any attempt may have reached a model, and with no other."""
     reply = envelope(trail=trail).gave_up(gave_up(failed(reason, status=400), trail=trail))

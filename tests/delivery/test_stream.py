@@ -7,9 +7,10 @@ import logging
 
 import pytest
 
+from core.contract.errors import Overdue
 from core.contract.outcomes import Reason, UpstreamError
 from core.contract.reply import Stream
-from core.delivery.reader import Grace
+from core.delivery.reader import SLACK_SECONDS, Grace, Reader
 from core.delivery.stream import KEEP_ALIVE, deliver_stream
 from tests.delivery.scripted import (
     EVENT_ID,
@@ -396,3 +397,50 @@ async def test_a_reader_that_stops_in_a_picture():
 
     assert generation.produced == 1
     await reply.body.aclose()
+
+
+async def test_a_caller_that_leaves_again_and_again():
+    """However often the closing is cancelled, the generation is closed once, and closing it again waits for its end."""
+    closed = asyncio.Event()
+    may_close = asyncio.Event()
+
+    async def slow_to_close():
+        try:
+            await asyncio.Event().wait()
+            yield None
+        finally:
+            await may_close.wait()
+            closed.set()
+
+    reads = Reader(slow_to_close(), Grace(), envelope(), seconds=60)
+    assert await reads.wait(0.01) is None
+    for _ in range(3):
+        closing = asyncio.ensure_future(reads.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    assert not closed.is_set()
+    may_close.set()
+    await reads.aclose()
+    assert closed.is_set()
+
+
+async def test_a_caller_that_stops_reading_does_not_hold_upstream():
+    """When the call's time is over, a generation that nobody reads is ended, and the reader is told."""
+    closed = asyncio.Event()
+
+    async def endless():
+        try:
+            while True:
+                yield None
+        finally:
+            closed.set()
+
+    reads = Reader(endless(), Grace(), envelope(), seconds=0.05 - SLACK_SECONDS)
+    async with asyncio.timeout(5):
+        await reads.wait()
+        await closed.wait()
+        with pytest.raises(Overdue):
+            await reads.wait()
+    await reads.aclose()

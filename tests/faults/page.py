@@ -34,7 +34,9 @@ Beyond one call:
 - A target that cannot be reached was surely not asked: 502 `upstream_unreachable`.
 - When `GATEWAY_DEADLINE_SECONDS` are over: 504 `upstream_timeout` ⛔, or an `error` event.
 - When the caller leaves, the connection to Azure OpenAI is freed at once, and the log says so.
-- When the process is told to end, open calls have ten seconds; then 503 `stopping`, or an `error` event.
+- When `make serve` is told to end, open calls have ten seconds; then 503 `stopping`, or an `error` event. In Azure the
+  platform stops sending calls to an instance before it ends it, and waits for those that are open.
+- A caller who stops reading its stream does not hold Azure OpenAI beyond the deadline and five seconds.
 """
 
 

@@ -138,3 +138,19 @@ async def test_nothing_is_left_behind(gateway: httpx.AsyncClient) -> None:
     await many(2000)
     assert (await memory() - before) / 2000 < MOST_BYTES_A_CALL
     assert 0 == (await gateway.get("/_host/kept")).json()
+
+
+async def test_lines_of_streams_reach_the_console(azure: str) -> None:
+    """A stream's line, and a start's complaint, go to the console: the host drops records without an invocation."""
+    env = environment(azure, FUNCTIONS_WORKER_RUNTIME="python", GATEWAY_DEADLINE_SECONDS="3000")
+    with running("tests.worker.host", str(ROOT), cwd=ROOT, env=env) as host:
+        headers = {"authorization": f"Bearer {KEY}", "x-request-id": "the-stream"}
+        async with httpx.AsyncClient(base_url=host.url, headers=headers, timeout=20, trust_env=False) as client:
+            answer = await client.post(IMAGES.format("gpt-image-1--fault-bytes-1000"), json={**BODY, "stream": True})
+            assert answer.status_code == 200
+            async with asyncio.timeout(10):
+                while "the-stream" not in host.complained():
+                    await client.get("/health")
+        said = host.complained()
+    assert "set GATEWAY_DEADLINE_SECONDS" in said
+    assert '"outcome":"picture"' in next(line for line in said.splitlines() if "the-stream" in line)
