@@ -204,7 +204,7 @@ def _failure_of_the_primary(situation: Situation) -> Failed:
     healths = [situation.health(target) for target in situation.plan.steps[0].deployment.targets]
     coolest = min(healths, key=lambda health: health.cools_until)
     if coolest.cause is None:
-        # It has become well while fallbacks were asked, or there was no time to ask at all.
+        # It has become well while fallbacks were asked, or the call's time was over before anything was sent.
         return situation.tried[-1].outcome if situation.tried else Failed(reason=Reason.TIMED_OUT)
     wait = max(SHORTEST_RETRY_AFTER_SECONDS, coolest.cools_until - situation.now)
     return replace(coolest.cause, retry_after=wait, only_cooling=True)

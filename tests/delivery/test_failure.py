@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.contract.outcomes import SHOWN, Kind, Reason, UpstreamError
-from core.delivery.failure import failure_of
+from core.delivery.failure import ONLY_COOLING, failure_of
 from core.generation import Trail
 from tests.delivery.scripted import EVENT_ID, TRAIL, body_of, envelope, gave_up
 from tests.fakes import failed
@@ -186,3 +186,12 @@ def test_a_trail_without_calls():
     assert (429, "40", "0") == (reply.status, reply.headers["retry-after"], reply.headers["x-gateway-attempts"])
     assert "x-should-retry" not in reply.headers
     assert body_of(reply)["is_bifrost_error"] is True
+
+
+def test_what_only_cools():
+    """Where nothing was sent, the caller is not told that something may have been drawn."""
+    end = gave_up(failed(Reason.TIMED_OUT, retry_after=3.0, only_cooling=True), trail=Trail())
+    error = failure_of(end)
+
+    assert (504, "upstream_timeout", True, ONLY_COOLING) == (error.status, error.code, error.retry_safe, error.message)
+    assert error.headers["retry-after"] == "3"

@@ -408,3 +408,10 @@ def test_an_error_that_is_nested_too_deeply():
 def test_a_refusal_by_its_code_alone(status):
     """A refusal is told by its code, whatever the status."""
     assert read(status, said({"code": "contentFilter", "message": "x"})).reason is Reason.REFUSED
+
+
+@pytest.mark.parametrize("status", [409, 424, 499])
+def test_an_unknown_status_that_comes_late(status):
+    """A status that is not in the table is ambiguous where it comes late: who knows what was drawn by then."""
+    assert read(status, seconds=10.0).reason is Reason.UNEXPECTED_STATUS
+    assert read(status, seconds=10.1).reason is Reason.LATE_SERVER_ERROR
