@@ -34,7 +34,7 @@ class Grace:
             self.over.set_result(None)
 
 
-SLACK_SECONDS: Final = 5.0
+SLACK_SECONDS: Final = 1.0
 """How long after the call's time a generation is ended that nobody reads. One that is read ends by itself before."""
 
 

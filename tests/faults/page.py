@@ -36,7 +36,7 @@ Beyond one call:
 - When the caller leaves, the connection to Azure OpenAI is freed at once, and the log says so.
 - When `make serve` is told to end, open calls have ten seconds; then 503 `stopping`, or an `error` event. In Azure the
   platform stops sending calls to an instance before it ends it, and waits for those that are open.
-- A caller who stops reading its stream does not hold Azure OpenAI beyond the deadline and five seconds.
+- A caller who stops reading its stream does not hold Azure OpenAI beyond the deadline and a second.
 """
 
 
