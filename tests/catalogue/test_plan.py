@@ -18,6 +18,7 @@ from core.catalogue.fitting import Fitted
 from core.catalogue.plan import Plan, make_plan
 from core.contract.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
 from core.gateway import Call, Gateway
+from core.generation import Limits
 from tests.catalogue.asking import asked, catalogue, deployment, open_catalogue
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
         catalogue=known,
         generator=recorder,  # type: ignore[arg-type]
         heartbeat_seconds=10,
+        limits=Limits(),
         clock=lambda: 0.0,
     )
     asyncio.run(gateway.generate_image(Call(deployment=path, **parts)))
