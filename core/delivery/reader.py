@@ -52,20 +52,19 @@ class Reader:
         self._envelope = envelope
         self._pending: asyncio.Task[Progress] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(seconds + SLACK_SECONDS, self._close_soon)
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + SLACK_SECONDS, self._close_soon)
 
     async def wait(self, seconds: float | None = None) -> Progress | None:
         """Give the next event, or None if there is none within `seconds`. Raises Stopping or Overdue."""
         if self._closing is not None:
             raise Overdue
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(_next(self._events))
-        either: set[asyncio.Future[Any]] = {self._pending, self._grace.over}
+        pending = self._pending = self._pending or asyncio.ensure_future(_next(self._events))
+        either: set[asyncio.Future[Any]] = {pending, self._grace.over}
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if self._pending.cancelled():
+        if pending.cancelled():
             raise Overdue
-        if self._pending.done():
-            pending, self._pending = self._pending, None
+        if pending.done():
+            self._pending = None
             return pending.result()
         if self._grace.over.done():
             raise Stopping(retry_safe=self._envelope.journal.trail.calls == 0)
@@ -85,10 +84,11 @@ class Reader:
 
     async def _close(self) -> None:
         self._timer.cancel()
-        if self._pending is not None:
-            self._pending.cancel()
-            await asyncio.wait({self._pending})
-            if not self._pending.cancelled() and (fault := self._pending.exception()) is not None:
+        pending, self._pending = self._pending, None  # whoever waits for it has it in its own hands
+        if pending is not None and not pending.done():
+            pending.cancel()
+            await asyncio.wait({pending})
+            if not pending.cancelled() and (fault := pending.exception()) is not None:
                 write_fault(fault, self._envelope.event_id)
         await self._events.aclose()
 

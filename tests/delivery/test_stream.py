@@ -10,7 +10,7 @@ import pytest
 from core.contract.errors import Overdue
 from core.contract.outcomes import Reason, UpstreamError
 from core.contract.reply import Stream
-from core.delivery.reader import SLACK_SECONDS, Grace, Reader
+from core.delivery.reader import Grace, Reader
 from core.delivery.stream import KEEP_ALIVE, deliver_stream
 from tests.delivery.scripted import (
     EVENT_ID,
@@ -426,8 +426,29 @@ async def test_a_caller_that_leaves_again_and_again():
     assert closed.is_set()
 
 
-async def test_a_caller_that_stops_reading_does_not_hold_upstream():
+async def test_time_that_ends_while_the_next_event_is_awaited(monkeypatch):
+    """Where the time of the call ends in the middle of a wait, whoever waits is told, and the generation is closed."""
+    monkeypatch.setattr("core.delivery.reader.SLACK_SECONDS", 0.0)
+    closed = asyncio.Event()
+
+    async def silent():
+        try:
+            await asyncio.Event().wait()
+            yield None
+        finally:
+            closed.set()
+
+    reads = Reader(silent(), Grace(), envelope(), seconds=0.02)
+    async with asyncio.timeout(5):
+        with pytest.raises(Overdue):
+            await reads.wait()
+        await reads.aclose()
+    assert closed.is_set()
+
+
+async def test_a_caller_that_stops_reading_does_not_hold_upstream(monkeypatch):
     """When the call's time is over, a generation that nobody reads is ended, and the reader is told."""
+    monkeypatch.setattr("core.delivery.reader.SLACK_SECONDS", 0.0)
     closed = asyncio.Event()
 
     async def endless():
@@ -437,7 +458,7 @@ async def test_a_caller_that_stops_reading_does_not_hold_upstream():
         finally:
             closed.set()
 
-    reads = Reader(endless(), Grace(), envelope(), seconds=0.05 - SLACK_SECONDS)
+    reads = Reader(endless(), Grace(), envelope(), seconds=0.05)
     async with asyncio.timeout(5):
         await reads.wait()
         await closed.wait()
