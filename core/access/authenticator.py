@@ -53,4 +53,4 @@ class Authenticator:
             raise expired_credentials()
         if not key.active:
             raise Forbidden("This key has been deactivated; ask your operator", code="key_inactive")
-        return Caller(id=key.id, deployments=key.deployments, narrowed_to=narrowed_to)
+        return Caller(id=key.id, deployments=key.deployments, narrowed_to=narrowed_to, allowance=key.allowance)

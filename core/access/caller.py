@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from core.contract.allowance import UNLIMITED, Allowance
+
 EVERY: Final = "*"
 """In a list of deployments: all of them."""
 
@@ -20,6 +22,8 @@ class Caller:
     """What the key's record allows; `*` stands for every deployment."""
     narrowed_to: frozenset[str] | None = None
     """What a JWT narrows that to; it never widens. `None`: no narrowing."""
+    allowance: Allowance = UNLIMITED
+    """What the key may spend; an admin's is unlimited."""
 
     def may_call(self, deployment: str) -> bool:
         """Whether this caller may call a deployment, by the very name that is called."""

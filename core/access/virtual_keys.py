@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from core.contract.allowance import UNLIMITED, Allowance
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
@@ -27,6 +29,8 @@ class VirtualKey:
     active: bool = True
     expires_at: dt.datetime | None = None
     """From this moment on it no longer counts."""
+    allowance: Allowance = UNLIMITED
+    """What it may spend."""
 
 
 class KeyStore(Protocol):

@@ -1,0 +1,1 @@
+"""What a caller may spend: limits, budgets, prices, the ledger."""

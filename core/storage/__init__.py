@@ -1,0 +1,1 @@
+"""Where state is kept: ports, and their adapters in memory and in Azure Storage."""
