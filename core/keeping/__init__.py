@@ -1,0 +1,1 @@
+"""What outlives a call: pictures under a link, answers that can be asked for again, jobs."""

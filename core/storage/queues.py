@@ -1,0 +1,27 @@
+"""The port to queues: short texts that another function of the app is started with, at least once each.
+
+Only sending is here: receiving is the Functions host's, which starts a queue-triggered function for each message.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+MOST_BYTES: Final = 48 * 1024
+"""The longest message: 64 KiB as base64 (Azure Queue Storage docs, "scalability targets")."""
+
+
+class Queue(Protocol):
+    """One queue."""
+
+    async def send(self, text: str) -> None:
+        """Send a message of at most MOST_BYTES. Raises `tables.StoreUnavailable`; it may be sent all the same."""
+        ...
+
+
+class Queues(Protocol):
+    """The queues of one store."""
+
+    def queue(self, name: str) -> Queue:
+        """Give a queue by its name (lower-case letters, digits, dashes); it is made when it is first sent to."""
+        ...
