@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from core.contract.errors import CallerError, GatewayFault
+from core.keeping.bodies import get_body, put_body
 from core.storage.tables import Changed, Delete, Exists, Insert, Replace, Row, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
 TABLE: Final = "GatewayOnce"
 CONTAINER: Final = "gateway-outcomes"
 
-MOST_INLINE_BYTES: Final = 32 * 1024
-"""The largest body that is kept in the row itself."""
 RETRY_AFTER_SECONDS: Final = 30
 """When to ask again for what is still running. The official SDKs wait at most 60 s, and ask twice."""
 _RUNNING: Final = "running"
 _DONE: Final = "done"
 _KEY: Final = "once"
+_OCTETS: Final = "application/octet-stream"
 _TRIES: Final = 5
 """How often a row is read again that changes between reading and writing."""
 
@@ -195,9 +195,7 @@ class Once:
 
     async def _kept(self, row: Row) -> Kept | None:
         values = row.values
-        body: Content | bytes | None = (
-            await self._container.get(str(values["blob"])) if "blob" in values else bytes(values["body"])  # type: ignore[arg-type]  # it was written as bytes
-        )
+        body = await get_body(self._container, "body", values)
         if body is None:
             return None  # older than the store keeps things, or swept
         return Kept(status=int(str(values["status"])), headers=orjson.loads(str(values["headers"])), body=body)
@@ -221,24 +219,15 @@ class Once:
 
     async def keep(self, row: Row, status: int, headers: Mapping[str, str], body: Sequence[Buffer]) -> None:
         """Keep an outcome under a claimed row. Raises StoreUnavailable; Changed where somebody has taken it over."""
-        size = sum(len(piece) for piece in body)
-        now = self._now()
-        expires_at = now + self._lifetime
+        expires_at = self._now() + self._lifetime
         values = {
             **row.values,
+            **await put_body(self._container, "body", body, content_type=_OCTETS, expires_at=expires_at),
             "state": _DONE,
             "status": status,
             "headers": orjson.dumps(dict(headers)).decode(),
             "expires_at": expires_at,
         }
-        if size <= MOST_INLINE_BYTES:
-            values["body"] = b"".join(body)
-        else:
-            blob = secrets.token_hex(16)
-            await self._container.put(
-                blob, body, content_type=headers.get("content-type", "application/octet-stream"), expires_at=expires_at
-            )
-            values["blob"] = blob
         await self._table.change(Replace(row=replace(row, values=values)))
 
     async def release(self, row: Row) -> None:
