@@ -31,9 +31,6 @@ UNCLAIMED_SECONDS = 30.0
 # host that closes one: else a request may be sent into a connection that is just being closed.
 KEEP_ALIVE_SECONDS = 130
 
-# The host takes 32 KiB of headers from a caller and adds some of its own.
-MAX_HEAD_BYTES = 64 * 1024
-
 
 class UnclaimedError(Exception):
     """No invocation came for this request."""
@@ -114,6 +111,8 @@ class WebServer(base.WebServer):  # type: ignore[misc]
     async def serve(self) -> None:
         import uvicorn  # noqa: PLC0415  # costs 100 ms, and whoever only indexes does not need it
 
+        from bounded_head import BoundedHead  # noqa: PLC0415  # as above
+
         class Server(uvicorn.Server):
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
@@ -131,6 +130,6 @@ class WebServer(base.WebServer):  # type: ignore[misc]
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            http=BoundedHead,
         )
         await Server(config).serve()

@@ -46,6 +46,8 @@ class Ask:
     event_id: str
     ends_at: float
     """When the attempt must have ended, on the monotonic clock."""
+    patience: Patience | None = None
+    """In the place of the usual one."""
 
 
 class Upstream:
@@ -73,7 +75,11 @@ class Upstream:
         async with AsyncExitStack() as stack:
             request = await self._request_of(ask, time)
             sent_at = self._clock()
-            response = request if isinstance(request, Failed) else await self._sent(request, time, stack)
+            response = (
+                request
+                if isinstance(request, Failed)
+                else await self._sent(request, time, ask.patience or self._patience, stack)
+            )
             if isinstance(response, Failed):
                 yield response
             elif response.status // 100 == 2:
@@ -87,8 +93,9 @@ class Upstream:
 
     async def _received(self, ask: Ask, response: HttpResponse, time: Time) -> AsyncGenerator[Partial | Outcome]:
         """Read a 2xx answer, stream or not."""
+        patience = ask.patience or self._patience
         try:
-            is_stream, response = await told_apart(response, time, self._patience, asked=ask.fitted.streams)
+            is_stream, response = await told_apart(response, time, patience, asked=ask.fitted.streams)
         except (Lost, TimeoutError) as error:
             reason = Reason.CUT_SHORT if isinstance(error, Lost) else time.reason(Reason.WENT_SILENT)
             yield Failed(reason=reason, status=response.status, relayed=reading.relayed(response.headers))
@@ -96,7 +103,7 @@ class Upstream:
         if not is_stream:
             yield await receive_whole(response, time)
             return
-        async with aclosing(receive_stream(response, time, self._patience, images=ask.images)) as events:
+        async with aclosing(receive_stream(response, time, patience, images=ask.images)) as events:
             async for event in events:
                 yield event
                 del event
@@ -110,10 +117,12 @@ class Upstream:
             # For the operator's log; the caller is told no more than that there is none.
             return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure) or "no token in time"))
 
-    async def _sent(self, request: HttpRequest, time: Time, stack: AsyncExitStack) -> HttpResponse | Failed:
+    async def _sent(
+        self, request: HttpRequest, time: Time, patience: Patience, stack: AsyncExitStack
+    ) -> HttpResponse | Failed:
         """Send the request and wait for the head of the answer; or say why there is none."""
         try:
-            async with time.limit(self._patience.first_byte):
+            async with time.limit(patience.first_byte):
                 return await stack.enter_async_context(self._connection.send(request))
         except NotSent:
             return Failed(reason=Reason.UNREACHABLE)

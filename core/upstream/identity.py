@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from core.upstream.connection import Connection
 
-RESOURCE: Final = "https://ai.azure.com"
+AZURE_OPENAI: Final = "https://ai.azure.com"
 """The resource of scope `https://ai.azure.com/.default` (Azure OpenAI docs, "managed identity")."""
+STORAGE: Final = "https://storage.azure.com"
+"""The resource of every storage account (Azure Storage docs, "authorize access with Microsoft Entra ID")."""
 
 RENEWED_BEFORE_SECONDS: Final = 300.0
 """A token is renewed this long before it ends; until then an outage of the endpoint does no harm."""
@@ -37,7 +39,7 @@ class NoToken(Exception):
 
 
 class TokenSource(Protocol):
-    """Where tokens for Azure OpenAI come from."""
+    """Where tokens for one resource come from."""
 
     async def token(self) -> Secret:
         """Give a token that is valid now. Raises NoToken."""
@@ -72,9 +74,10 @@ class ManagedIdentity:
         header: Secret,
         client_id: str | None,
         time: Callable[[], float],
+        resource: str = AZURE_OPENAI,
     ) -> None:
         """`client_id` names a user-assigned identity; `time` is the wall clock in Unix seconds."""
-        query = {"resource": RESOURCE, "api-version": "2019-08-01"}
+        query = {"resource": resource, "api-version": "2019-08-01"}
         if client_id:
             query["client_id"] = client_id
         self._url = f"{endpoint}?{urlencode(query)}"

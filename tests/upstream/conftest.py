@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.upstream.connection import HttpxConnection
+from core.upstream.http1 import Http1Connection
 from emulator.server import running
 
 
@@ -14,6 +14,6 @@ async def azure():
 
 @pytest.fixture
 async def connection():
-    connection = HttpxConnection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=5.0)
     yield connection
     await connection.aclose()

@@ -1,0 +1,154 @@
+"""The connections to upstream: at most so many calls at once, and what they leave open is used again.
+
+Whatever goes wrong here is NotSent: no byte of a request has been written yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from core.upstream.connection import NotSent
+from core.upstream.dialing import dial
+from core.upstream.wire import READ_BYTES, Wire
+
+if TYPE_CHECKING:
+    from core.upstream.writing import Origin
+
+
+class Pool:
+    """Gives out connections, one call on each, and takes them back."""
+
+    def __init__(self, *, connect_seconds: float, idle_seconds: float, most: int) -> None:
+        """`most` bounds the calls at once, and the connections that are kept together with them.
+
+        A call waits at most `connect_seconds` for its turn, and then as long to be connected. A connection that
+        nobody has used for `idle_seconds` is not used again.
+        """
+        self._connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
+        self._most = most
+        self._turns = asyncio.Semaphore(most)
+        self._open: set[Wire] = set()
+        self._none_is_open = asyncio.Event()
+        self._none_is_open.set()
+        self._idle: dict[Origin, dict[Wire, float]] = {}
+        """For each origin its unused wires, the last used last, and since when they are unused."""
+        self._tidying: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def lease(self, origin: Origin) -> Wire:
+        """Give an open wire that nobody else has, to be given back in any case. Raises NotSent."""
+        await self._take_turn()
+        try:
+            return self._kept(origin) or await self._connected(origin)
+        except BaseException:
+            self._turns.release()
+            raise
+
+    def give_back(self, origin: Origin, wire: Wire) -> None:
+        """Take back what `lease` gave, whatever has become of it."""
+        self._turns.release()
+        if not wire.let_go():
+            return
+        if self._is_closed:
+            wire.abort()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle.setdefault(origin, {})[wire] = loop.time()
+        if self._tidying is None:
+            self._tidying = loop.call_later(self._idle_seconds, self._tidy)
+
+    async def aclose(self) -> None:
+        """Close every connection; calls on them are lost, and later ones not sent."""
+        self._is_closed = True
+        if self._tidying is not None:
+            self._tidying.cancel()
+        for wire in self._open:
+            wire.abort()
+        await self._none_is_open.wait()  # the next turns of the loop
+
+    async def _take_turn(self) -> None:
+        if not self._turns.locked():
+            await self._turns.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise NotSent("all connections are in use") from None
+
+    def _kept(self, origin: Origin) -> Wire | None:
+        """Take the wire that was used last: it is the least likely to be closed by upstream in this very moment."""
+        wires = self._idle.get(origin)
+        while wires:
+            wire, since = wires.popitem()
+            if not wires:
+                del self._idle[origin]
+            if wire.is_open and asyncio.get_running_loop().time() - since < self._idle_seconds:
+                return wire
+            wire.abort()
+        return None
+
+    async def _connected(self, origin: Origin) -> Wire:
+        if len(self._open) >= self._most:
+            self._close_the_oldest()
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                tls = self._tls if origin.secure else None
+                wire = await dial(origin, tls, partial(Wire, self._buffer, partial(self._forget, origin)))
+        except (OSError, UnicodeError) as error:  # time-outs and what TLS has to say are OSErrors
+            raise NotSent(type(error).__name__) from None
+        if self._is_closed or not wire.is_open:
+            wire.abort()
+            raise NotSent("the connection was closed before it was used")
+        self._open.add(wire)
+        self._none_is_open.clear()
+        return wire
+
+    @cached_property
+    def _buffer(self) -> memoryview:
+        return memoryview(bytearray(READ_BYTES))
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Whom to trust: certifi's list, or OpenSSL's own variables where they are set. Some 20 ms of CPU, once."""
+        if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+            context = ssl.create_default_context()
+        else:
+            import certifi  # noqa: PLC0415 -- only where TLS is spoken
+
+            context = ssl.create_default_context(cafile=certifi.where())
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def _forget(self, origin: Origin, wire: Wire) -> None:
+        """Note that a connection has ended, used or not."""
+        self._open.discard(wire)
+        if not self._open:
+            self._none_is_open.set()
+        wires = self._idle.get(origin, {})
+        wires.pop(wire, None)
+        if not wires:
+            self._idle.pop(origin, None)
+
+    def _close_the_oldest(self) -> None:
+        oldest = [next(iter(wires.items())) for wires in self._idle.values()]
+        if oldest:
+            wire, _ = min(oldest, key=lambda one: one[1])
+            wire.abort()
+
+    def _tidy(self) -> None:
+        """Close what has been idle for too long. Nobody waits for it, and nothing runs where nothing is idle."""
+        self._tidying = None
+        loop = asyncio.get_running_loop()
+        idle_since = loop.time() - self._idle_seconds
+        for wires in self._idle.values():
+            for wire, since in wires.items():
+                if since <= idle_since:
+                    wire.abort()
+        if self._idle:
+            self._tidying = loop.call_later(self._idle_seconds, self._tidy)

@@ -1,0 +1,302 @@
+"""One connection to upstream: HTTP/1.1 as a client speaks it, one request at a time.
+
+llhttp (through httptools) finds the parts of an answer; this file says what they mean for who waits for it: when it
+begins, what may follow, whether it came whole, and whether the connection can take another request (RFC 9112 §6, §9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+
+from core.upstream.connection import Lost
+from core.upstream.decoding import decoder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+READ_BYTES: Final = 256 << 10
+"""The most that is read at once."""
+MOST_HEAD_BYTES: Final = 64 << 10
+"""How long an answer's head may be, those of interim answers (103 and the like) included; and as many bytes may come
+after it that bring no body: extensions of chunks, trailers."""
+MOST_UNREAD_BYTES: Final = 256 << 10
+"""How much of a body may wait for its reader before no more is read from the network."""
+
+
+class Headers(Mapping[str, str]):
+    """An answer's headers, looked up without regard to case; one that came twice is joined with a comma."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """`fields` are names and values as they came."""
+        self._values: dict[str, str] = {}
+        for raw_name, raw_value in fields:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+            self._values[name] = f"{self._values[name]}, {value}" if name in self._values else value
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Answer:
+    """The answer to one request, while it comes: the wire puts in, one reader takes out. It is an HttpResponse."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.status = 0
+        self.headers = Headers()
+        self.begun = False
+        """Whether its head is there."""
+        self.whole = False
+        """Whether all of it has come, read or not."""
+        self._transport = transport
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._is_paused = False
+        self._failure: str | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # -- for the reader --
+
+    async def head(self) -> None:
+        """Wait until status and headers are there. Raises Lost."""
+        while not self.begun:
+            await self._news()
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The body as it comes (see HttpResponse.pieces)."""
+        decode = decoder(self.headers.get("content-encoding", ""))
+        while piece := await self._next_piece():
+            if decode is None:
+                yield piece
+            else:
+                for decoded in decode.feed(piece):
+                    yield decoded
+        if decode is not None:
+            decode.close()
+
+    async def _next_piece(self) -> bytes:
+        """What has come since the last piece, as one: each costs its way through the house. Empty at the end."""
+        while not self._pieces:
+            if self.whole:
+                return b""
+            await self._news()
+        piece = b"".join(self._pieces)  # one alone is not copied
+        self._pieces.clear()
+        self._unread = 0
+        self.resume()
+        return piece
+
+    async def _news(self) -> None:
+        if self._failure is not None:
+            raise Lost(self._failure)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # -- for the wire --
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """The head is there."""
+        self.status, self.headers, self.begun = status, headers, True
+        self._wake()
+
+    def add(self, piece: bytes) -> None:
+        """A piece of the body is there."""
+        self._pieces.append(piece)
+        self._unread += len(piece)
+        if self._unread > MOST_UNREAD_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """All of the answer has come."""
+        self.whole = True
+        self._wake()
+
+    def fail(self, reason: str) -> None:
+        """No more of it will come; what has come can still be read. Nothing if it is whole."""
+        if not self.whole and self._failure is None:
+            self._failure = reason
+            self._wake()
+
+    def resume(self) -> None:
+        """Read from the network again, if that was paused."""
+        if self._is_paused:
+            self._is_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Wire(asyncio.BufferedProtocol):
+    """A connection and what is being asked on it."""
+
+    _transport: asyncio.Transport | None = None
+
+    def __init__(self, buffer: memoryview, has_ended: Callable[[Wire], None]) -> None:
+        """`buffer` is what is read into; wires of one loop may share it, as none waits while it holds something.
+
+        `has_ended` is called when the connection is gone.
+        """
+        self._buffer = buffer
+        self._has_ended = has_ended
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: Answer | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._allowance = MOST_HEAD_BYTES
+        self._brought_something = False
+        self._asked_for_body = True
+        self._is_delimited = True
+        self._persists = True
+        self._is_over = False
+
+    # -- for who owns it --
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be sent, as far as is known here."""
+        return not self._is_over and self._transport is not None and not self._transport.is_closing()
+
+    def ask(self, request: bytes, *, for_body: bool = True) -> Answer:
+        """Send a request, head and body, on an open wire that has no other; its answer is to be waited for.
+
+        `for_body` is false for HEAD, whose answer announces a body that does not come.
+        """
+        if self._transport is None or self._answer is not None:
+            raise AssertionError("asked on a wire that is not free")
+        self._answer = answer = Answer(self._transport)
+        self._allowance = MOST_HEAD_BYTES
+        self._asked_for_body = for_body
+        self._transport.write(request)
+        return answer
+
+    def let_go(self) -> bool:
+        """End what is being asked. Whether the wire can be asked again; if not, it is closed."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.fail("its reader has left")
+            answer.resume()
+            # Upstream may answer, and end, before it has read the whole request.
+            if not answer.whole or self._transport is None or self._transport.get_write_buffer_size():
+                self._persists = False
+        if not self._persists:
+            self.abort()
+        return self.is_open
+
+    def abort(self) -> None:
+        """Close it at once. Over TLS nobody is waited for to agree."""
+        self._is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.BufferedProtocol --
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, connected and past its handshake."""
+        self._transport = cast("asyncio.Transport", transport)  # as of every connection; uvloop's has no such base
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- asyncio's signature
+        """Where the next bytes go; of a head no more than is still allowed."""
+        if self._answer is None or self._answer.begun:
+            return self._buffer
+        return self._buffer[: max(self._allowance, 1)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has been read into the buffer."""
+        if self._is_over:
+            return
+        if self._answer is None or self._answer.whole:
+            self._close("nobody asked")
+            return
+        self._brought_something = False
+        try:
+            self._parser.feed_data(self._buffer[:nbytes])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._close("the answer is not HTTP/1.1")
+            return
+        if not self._brought_something:
+            self._allowance -= nbytes
+            if self._allowance <= 0:
+                self._close("the head of the answer is too long")
+
+    def eof_received(self) -> None:
+        """Upstream sends no more: the end of a body that has no other."""
+        if self._answer is not None and self._answer.begun and not self._is_delimited:
+            self._answer.end()
+        self._close("the connection ended before the answer did")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._is_over = True
+        if self._answer is not None:
+            self._answer.fail("the connection broke" if exc else "the connection was closed")
+        del self._parser  # it holds this wire
+        self._has_ended(self)
+
+    # -- httptools --
+
+    def on_message_begin(self) -> None:
+        """Another answer begins; only interim ones may come before the one that was asked for."""
+        self._fields = []
+        if self._answer is not None and self._answer.whole:
+            self._persists = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer, which nobody looks at."""
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        status = self._parser.get_status_code()
+        answer = self._answer
+        if status < 200 or answer is None or answer.whole:
+            return
+        headers = Headers(self._fields)
+        coding = headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            self._close("the answer has a transfer-encoding that is not known here")
+            return
+        self._is_delimited = coding is not None or "content-length" in headers or status in {204, 304}
+        self._persists = self._parser.should_keep_alive()
+        self._brought_something = True
+        answer.begin(status, headers)
+        if not self._asked_for_body:
+            answer.end()
+            self._persists = False  # the parser waits for what does not come
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if self._answer is not None and not self._answer.whole:
+            self._brought_something = True
+            self._answer.add(body)
+
+    def on_message_complete(self) -> None:
+        """An answer has come whole."""
+        if self._answer is not None and self._answer.begun:
+            self._brought_something = True
+            self._answer.end()
+
+    def _close(self, reason: str) -> None:
+        """Close it soon: asyncio's TLS does not bear an `abort` from within the calls that it makes to a protocol."""
+        self._is_over = True
+        if self._answer is not None:
+            self._answer.fail(reason)
+        if self._transport is not None:
+            asyncio.get_running_loop().call_soon(self._transport.abort)

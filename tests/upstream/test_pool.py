@@ -1,0 +1,284 @@
+"""Connections as upstream sees them: used again or not, opened when and how many, and closed by whom."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import aclosing
+
+import pytest
+
+from core.upstream.connection import HttpRequest, Lost, NotSent
+from core.upstream.http1 import Http1Connection
+from tests.upstream.peer import CLOSE, RESET, ok, speaking
+
+ENDS = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
+BEGINS = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegins"
+
+
+async def ask(connection: Http1Connection, url: str) -> tuple[int, bytes]:
+    """Send a request and read its answer whole."""
+    request = HttpRequest(url=url, headers={}, body=b"a red fox")
+    async with connection.send(request) as response, aclosing(response.pieces()) as pieces:
+        return response.status, b"".join([piece async for piece in pieces])
+
+
+@pytest.fixture
+async def narrow():
+    """A connection for one call at a time."""
+    connection = Http1Connection(connect_seconds=5.0, most_connections=1)
+    yield connection
+    await connection.aclose()
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_is_kept(connection):
+    """Calls one after the other use one connection."""
+    async with speaking(ok()) as peer:
+        for _ in range(3):
+            assert (200, b"ok") == await ask(connection, peer.url)
+
+        assert [1, 1, 1] == peer.asked_on
+
+
+async def test_the_last_used_is_used_first(connection):
+    """Of several idle connections the one is taken that was used last; the others may grow old."""
+    gate = asyncio.Event()
+    async with speaking((gate, ok()), (gate, ok()), ok()) as peer:
+        both = asyncio.gather(ask(connection, peer.url), ask(connection, peer.url))
+        await peer.until(lambda peer: len(peer.requests) == 2)
+        gate.set()
+        await both
+        for _ in range(3):
+            await ask(connection, peer.url)
+
+        assert 2 == peer.count
+        assert 1 == len(set(peer.asked_on[2:]))
+
+
+async def test_each_origin_has_its_own(connection):
+    """A connection is used again for its own host and port only."""
+    async with speaking(ok(b"here")) as here, speaking(ok(b"there")) as there:
+        for _ in range(2):
+            assert (200, b"here") == await ask(connection, here.url)
+            assert (200, b"there") == await ask(connection, there.url)
+
+        assert [1, 1] == [here.count, there.count]
+
+
+async def test_an_answer_that_ends_its_connection(connection):
+    """A connection whose answer says so is not used again."""
+    async with speaking(ENDS) as peer:
+        await ask(connection, peer.url)
+        await ask(connection, peer.url)
+
+        assert [1, 2] == peer.asked_on
+
+
+async def test_a_body_that_nobody_read(connection):
+    """Who leaves with the whole body there leaves a connection that can be used again."""
+    async with speaking(ok()) as peer:
+        for _ in range(2):
+            async with connection.send(HttpRequest(url=peer.url, headers={})) as response:
+                assert response.status == 200
+
+        assert [1, 1] == peer.asked_on
+
+
+async def test_a_body_that_is_still_coming(connection):
+    """Who leaves while the body is still coming leaves a connection that is closed."""
+    async with speaking((BEGINS, asyncio.Event()), ok()) as peer:
+        async with connection.send(HttpRequest(url=peer.url, headers={})) as response:
+            assert response.status == 200
+        await peer.until(lambda peer: peer.requests and not peer.open)
+
+        assert (200, b"ok") == await ask(connection, peer.url)
+
+
+async def test_an_idle_connection_that_upstream_ends(connection):
+    """A kept connection that upstream has ended is noticed before anything is sent on it."""
+    async with speaking((ok(), CLOSE), ok(b"again")) as peer:
+        await ask(connection, peer.url)
+        await peer.until(lambda peer: not peer.open)
+        await asyncio.sleep(0)  # the loop looks at its sockets
+
+        assert (200, b"again") == await ask(connection, peer.url)
+        assert 2 == len(peer.requests)
+
+
+async def test_an_idle_connection_on_which_upstream_speaks(connection):
+    """What upstream says without being asked is never taken for an answer; the connection is closed."""
+    async with speaking(ok(), ok(b"again")) as peer:
+        await ask(connection, peer.url)
+        peer.open[1].write(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+        await peer.until(lambda peer: not peer.open)
+
+        assert (200, b"again") == await ask(connection, peer.url)
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET], ids=["closed", "torn down"])
+async def test_a_kept_connection_that_ends_on_the_request(connection, end):
+    """A request that went out on a kept connection is lost where that ends: nobody asks again by himself."""
+    async with speaking(ok(), end) as peer:
+        await ask(connection, peer.url)
+        with pytest.raises(Lost):
+            await ask(connection, peer.url)
+
+        assert 2 == len(peer.requests)
+
+
+async def test_an_idle_connection_grows_old():
+    """A connection that was idle for too long is not used again, and closed though nobody asks."""
+    connection = Http1Connection(connect_seconds=5.0, idle_seconds=0.0)
+    async with speaking(ok()) as peer:
+        await ask(connection, peer.url)
+        await ask(connection, peer.url)
+        await peer.until(lambda peer: not peer.open)
+
+        assert [1, 2] == peer.asked_on
+    await connection.aclose()
+
+
+# -- how many ---------------------------------------------------------------------------------------------------------
+
+
+async def test_calls_wait_for_their_turn(narrow):
+    """Where all connections are in use, calls wait, and come to their turn in the order in which they came."""
+    async with speaking(ok()) as peer:
+        async with narrow.send(HttpRequest(url=peer.url, headers={})):
+            waiting = [asyncio.create_task(ask(narrow, f"{peer.url}/{number}")) for number in range(3)]
+            await asyncio.sleep(0)
+            assert 1 == len(peer.requests)
+        await asyncio.gather(*waiting)
+
+        assert [b"/", b"/0", b"/1", b"/2"] == [request.split()[1] for request in peer.requests]
+        assert 1 == peer.count
+
+
+async def test_a_call_whose_turn_does_not_come():
+    """A call that waits in vain was surely not sent."""
+    connection = Http1Connection(connect_seconds=0.01, most_connections=1)
+    async with speaking(ok()) as peer:
+        async with connection.send(HttpRequest(url=peer.url, headers={})):
+            with pytest.raises(NotSent, match="in use"):
+                await ask(connection, peer.url)
+
+        assert 1 == len(peer.requests)
+    await connection.aclose()
+
+
+async def test_idle_connections_make_room():
+    """Idle connections count, too: the one that is idle longest is closed before there are too many."""
+    connection = Http1Connection(connect_seconds=5.0, most_connections=2)
+    async with speaking(ok()) as first, speaking(ok()) as second, speaking(ok()) as third:
+        for peer in (first, second, third):
+            await ask(connection, peer.url)
+        await first.until(lambda peer: not peer.open)
+
+        assert [0, 1, 1] == [len(peer.open) for peer in (first, second, third)]
+    await connection.aclose()
+
+
+@pytest.mark.parametrize("rounds", range(12))
+async def test_leaving_while_waiting_for_a_turn(narrow, rounds):
+    """Who leaves while he waits, at whatever moment, takes nobody's turn with him."""
+    async with speaking(ok()) as peer:
+        async with narrow.send(HttpRequest(url=peer.url, headers={})):
+            leaving, staying = (asyncio.create_task(ask(narrow, peer.url)) for _ in range(2))
+            await asyncio.sleep(0)
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+
+        assert (200, b"ok") == await staying
+        assert (200, b"ok") == await ask(narrow, peer.url)
+
+
+@pytest.mark.parametrize("rounds", range(12))
+async def test_leaving_a_kept_connection(narrow, rounds):
+    """Who leaves a call on a kept connection, at whatever moment, frees it; what was answered is not mixed up."""
+    async with speaking(ok(), ok(b"mine"), ok(b"yours")) as peer:
+        await ask(narrow, peer.url)
+        leaving = asyncio.create_task(ask(narrow, peer.url))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        answers = [(await ask(narrow, peer.url))[1] for _ in range(2)]
+
+        # A call that was left before it was sent has had no answer.
+        assert answers == [b"yours", b"yours"] if len(peer.requests) == 4 else [b"mine", b"yours"]
+
+
+# -- connecting -------------------------------------------------------------------------------------------------------
+
+
+async def test_ipv6(connection):
+    """A URL may name an IPv6 address."""
+    async with speaking(ok(), host="::1") as peer:
+        assert (200, b"ok") == await ask(connection, peer.url)
+        assert f"host: {peer.url.removeprefix('http://')}".encode() in peer.requests[0]
+
+
+async def test_a_name_with_several_addresses(connection):
+    """A host is reached by its name although not all its addresses answer."""
+    async with speaking(ok()) as peer:
+        assert (200, b"ok") == await ask(connection, peer.url.replace("127.0.0.1", "localhost"))
+
+
+async def test_small_writes_are_not_delayed(connection):
+    """Requests go out at once: TCP_NODELAY is set."""
+    async with speaking(ok()) as peer, connection.send(HttpRequest(url=peer.url, headers={})):
+        wire = next(iter(connection._pool._open))
+        line = wire._transport.get_extra_info("socket")
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_handshake_that_does_not_come():
+    """A connection that is not there in time, TLS included, means that the request was surely not sent."""
+    connection = Http1Connection(connect_seconds=0.05)
+    async with speaking(ok()) as peer:
+        with pytest.raises(NotSent, match="TimeoutError"):
+            await ask(connection, peer.url.replace("http://", "https://"))
+        await peer.until(lambda peer: peer.count and not peer.open)
+
+        assert [] == peer.requests
+    await connection.aclose()
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_loses_what_is_in_flight():
+    """Closing ends calls in flight, and everything else that is open; afterwards nothing is sent."""
+    connection = Http1Connection(connect_seconds=5.0)
+    async with speaking(ok(), (BEGINS, asyncio.Event())) as peer:
+        async with connection.send(HttpRequest(url=peer.url, headers={})):
+            in_flight = asyncio.create_task(ask(connection, peer.url))
+            await peer.until(lambda peer: len(peer.requests) == 2)
+            await connection.aclose()
+            with pytest.raises(Lost):
+                await in_flight
+        await peer.until(lambda peer: not peer.open)
+        with pytest.raises(NotSent):
+            await ask(connection, peer.url)
+
+        assert {asyncio.current_task()} == {
+            task for task in asyncio.all_tasks() if "serve" not in repr(task.get_coro())
+        }
+
+
+async def test_closing_while_connecting():
+    """A call that is still connecting when all is closed is not sent."""
+    connection = Http1Connection(connect_seconds=5.0)
+    async with speaking(ok()) as peer:
+        connecting = asyncio.create_task(ask(connection, peer.url))
+        await asyncio.sleep(0)
+        await connection.aclose()
+        with pytest.raises(NotSent):
+            await connecting
+
+        assert [] == peer.requests
