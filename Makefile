@@ -1,25 +1,33 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run serve emulator test check soak audit clean
+.PHONY: help run run-storage serve emulator test check soak bench bench-import package audit clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
+FOR_PYTHON ?= 3.13
 PYTHON := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## say what there is
 	@echo "make run       the gateway and an emulator of Azure OpenAI; prints a line that draws a picture"
+	@echo "make run-storage  the same, with its state in Azurite, the emulator of Azure Storage (needs npm)"
 	@echo "make serve     the gateway alone on PORT (default 7071), with the settings of the environment"
 	@echo "make emulator  the emulator alone on EMULATOR_PORT (default 7072)"
 	@echo "make test      everything that CI runs: make check, then the tests"
 	@echo "make check     formatting, linters, types, and the direction of imports"
 	@echo "make soak      ten minutes of mixed and faulty calls: nothing lost, nothing hanging, memory flat"
+	@echo "make bench     what the gateway costs, beside others: docs/performance.md (20 minutes; ARGS=--quick: 2)"
+	@echo "make bench-import  what a cold start costs, and which imports take it (a minute)"
+	@echo "make package   dist/gateway.zip, ready to run in Azure: packages and byte code for Python FOR_PYTHON (default 3.13)"
 	@echo "make audit     known holes in the packages that run in Azure"
 	@echo "make clean     remove what these commands have made"
 
 run: .venv/.local
 	@exec $(PYTHON) -m localhost.demo --port $(PORT)
+
+run-storage: .venv/.local .cache/azurite/.done
+	@exec $(PYTHON) -m localhost.demo --port $(PORT) --storage
 
 serve: .venv/.local
 	@exec $(PYTHON) -m localhost --port $(PORT)
@@ -27,7 +35,7 @@ serve: .venv/.local
 emulator: .venv/.local
 	@exec $(PYTHON) -m emulator --port $(EMULATOR_PORT)
 
-test: check .cache/clients/.done
+test: check .cache/clients/.done .cache/azurite/.done
 	$(PYTHON) -m pytest
 
 check: .venv/.dev
@@ -38,6 +46,15 @@ check: .venv/.dev
 
 soak: .venv/.dev
 	$(PYTHON) -m tests.faults.soak
+
+bench: .venv/.bench
+	@exec $(PYTHON) -m bench $(ARGS)
+
+bench-import: .venv/.dev
+	@exec $(PYTHON) -m bench.imports $(ARGS)
+
+package: .venv/.dev
+	@exec $(PYTHON) -m tools.package --python $(FOR_PYTHON) $(FILES)
 
 audit: .venv/.dev
 	$(PYTHON) -m pip install --quiet pip-audit
@@ -56,6 +73,11 @@ audit: .venv/.dev
 	@$(PYTHON) -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
+.venv/.bench: .venv/.dev requirements-bench.txt
+	@echo "Installing what draws the pictures (once) ..."
+	@$(PYTHON) -m pip install --quiet -r requirements-bench.txt
+	@touch $@
+
 # The other SDKs of tests/clients: openai 1.x for Python beside the newest, and openai for Node where there is npm.
 .cache/clients/.done: .venv/.dev tests/clients/package.json
 	@rm -rf .cache/clients && mkdir -p .cache/clients/node
@@ -65,6 +87,16 @@ audit: .venv/.dev
 	@if command -v npm >/dev/null; then \
 		npm install --prefix .cache/clients/node --no-audit --no-fund --no-package-lock --loglevel=error; \
 	else echo "No npm: the tests with the Node SDK will be skipped."; fi
+	@touch $@
+
+# Azurite, the emulator of Azure Storage, where there is npm: for `make run-storage` and the tests.
+.cache/azurite/.done: tests/storage/package.json
+	@rm -rf .cache/azurite && mkdir -p .cache/azurite
+	@cp tests/storage/package.json .cache/azurite/
+	@if command -v npm >/dev/null; then \
+		echo "Installing Azurite, the emulator of Azure Storage ..."; \
+		npm install --prefix .cache/azurite --no-audit --no-fund --no-package-lock --loglevel=error; \
+	else echo "No npm: the tests with Azurite will be skipped."; fi
 	@touch $@
 
 clean:

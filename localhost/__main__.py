@@ -39,7 +39,8 @@ def serve(host: str, port: int) -> None:
         number = listener.getsockname()[1]
         print(f"Functions host on http://{address}:{number} ({len(app)} functions)", flush=True)
 
-    Server(app, announce, getattr(module, "end_calls", None)).run(sockets=[listener])
+    own = {name: getattr(module, name, None) for name in ("end_calls", "check_start", "flush")}
+    Server(app, announce, **own).run(sockets=[listener])
 
 
 def main() -> int:

@@ -1,4 +1,7 @@
-"""`make run`: the gateway in front of the emulator, with a key to try it at once. Nothing of anybody's is needed."""
+"""`make run`: the gateway in front of the emulator, with a key to try it at once. Nothing of anybody's is needed.
+
+`make run-storage` is the same with its state in Azurite.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ import textwrap
 import threading
 from typing import TYPE_CHECKING, Final
 
+from localhost import azurite
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-OURS: Final = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_")
+OURS: Final = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AzureWebJobsStorage", "WEBSITE_")
 """Settings that this shell may hold for another gateway; the demo has its own."""
 SECONDS_TO_END: Final = 12
 
@@ -28,15 +33,16 @@ class Stopped(Exception):
 
 
 def main() -> int:
-    """Start both, say how to draw a picture, and stay until told to end."""
+    """Start all, say how to draw a picture, and stay until told to end."""
     parser = argparse.ArgumentParser(prog="python -m localhost.demo", description=__doc__)
     parser.add_argument("--port", type=int, default=7071)
-    port = parser.parse_args().port
+    parser.add_argument("--storage", action="store_true", help="keep state in Azurite")
+    arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     running: list[subprocess.Popen[str]] = []
     try:
-        return _run(port, running)
+        return _run(arguments.port, running, storage=arguments.storage)
     except Stopped:
         return 0
     finally:
@@ -46,20 +52,25 @@ def main() -> int:
             process.wait(SECONDS_TO_END)
 
 
-def _run(port: int, running: list[subprocess.Popen[str]]) -> int:
+def _run(port: int, running: list[subprocess.Popen[str]], *, storage: bool) -> int:
+    connection_string = None
+    if storage and (connection_string := _start_azurite(running)) is None:
+        return 1
     emulator = _start(["-m", "emulator", "--port", "0"], dict(os.environ), running)
     if emulator is None:
         return 1
     key = f"sk-bf-{secrets.token_urlsafe(32)}"
     url = next(word for word in emulator.split() if word.startswith("http://"))
-    if _start(["-m", "localhost", "--port", str(port)], _settings(url, key), running) is None:
+    if _start(["-m", "localhost", "--port", str(port)], _settings(url, key, connection_string), running) is None:
         return 1
+    if connection_string is not None:
+        print(f"State is kept in Azurite: AzureWebJobsStorage='{connection_string}'", flush=True)
     print(_welcome(port, key, url), flush=True)
     first_to_end = threading.Semaphore(0)
     for process in running:
         threading.Thread(target=_watch, args=(process, first_to_end), daemon=True).start()
     first_to_end.acquire()
-    print("One of the two has ended; so does the demo.", file=sys.stderr, flush=True)
+    print("One of them has ended; so does the demo.", file=sys.stderr, flush=True)
     return 1
 
 
@@ -74,7 +85,18 @@ def _start(arguments: Iterable[str], environment: dict[str, str], running: list[
     return process.stdout.readline().strip() or None
 
 
-def _settings(emulator: str, key: str) -> dict[str, str]:
+def _start_azurite(running: list[subprocess.Popen[str]]) -> str | None:
+    """Start Azurite and give its connection string. None: it is not here, or has not started."""
+    try:
+        started = azurite.start()
+    except (OSError, RuntimeError) as error:
+        print(f"Azurite cannot be started (it is installed with npm): {error}", file=sys.stderr, flush=True)
+        return None
+    running.append(started.process)
+    return started.connection_string
+
+
+def _settings(emulator: str, key: str, storage: str | None) -> dict[str, str]:
     others = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     record = {
         "id": "demo",
@@ -87,6 +109,7 @@ def _settings(emulator: str, key: str) -> dict[str, str]:
         "AZURE_OPENAI_ENDPOINT": emulator,
         "AZURE_OPENAI_API_KEY": "emulator-key",
         "GATEWAY_VIRTUAL_KEYS": json.dumps([record]),
+        "AzureWebJobsStorage": storage or "",
     }
 
 
@@ -113,7 +136,7 @@ def _welcome(port: int, key: str, emulator: str) -> str:
 
         With an SDK: azure_endpoint="http://127.0.0.1:{port}/openai", api_key="{key}"
 
-        Ctrl-C ends both."""
+        Ctrl-C ends all."""
     )
 
 

@@ -23,11 +23,12 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from bounded_head import BoundedHead
 from localhost.routes import Route, Table, decoded, http_trigger
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
     from pathlib import Path
     from types import ModuleType
 
@@ -169,10 +170,22 @@ def _caller(function: Callable[..., Any], parameter: str) -> Callable[[Request],
 class Server(uvicorn.Server):
     """uvicorn that says when it listens and ends with status 0 when it is told to."""
 
-    def __init__(self, host: Host, announce: Callable[[], None], end_calls: Callable[[], None] | None = None) -> None:
-        """`end_calls` is the app's own, if it has one: called when the grace is over, so that it can say goodbye."""
+    def __init__(
+        self,
+        host: Host,
+        announce: Callable[[], None],
+        end_calls: Callable[[], None] | None = None,
+        check_start: Callable[[], Awaitable[str]] | None = None,
+        flush: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`end_calls`, `check_start` and `flush` are the app's own, if it has them.
+
+        The first is called when the grace is over, so that it can say goodbye; the second before anything listens, in
+        the loop that will serve, and what it says is why the host does not start; the last when no call is left.
+        """
         config = uvicorn.Config(
             host,
+            http=BoundedHead,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -186,8 +199,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._announce = announce
         self._end_calls = end_calls
+        self._check_start = check_start
+        self._flush = flush
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._check_start is not None and (error := await self._check_start()):
+            raise StartError(error)
         try:
             await super().startup(sockets)
         except OSError as error:
@@ -198,6 +215,8 @@ class Server(uvicorn.Server):
         if self._end_calls is not None:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_calls)
         await super().shutdown(sockets)
+        if self._flush is not None:
+            await self._flush()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -14,8 +14,11 @@ MOST_BYTES: Final = 48 * 1024
 class Queue(Protocol):
     """One queue."""
 
-    async def send(self, text: str) -> None:
-        """Send a message of at most MOST_BYTES. Raises `tables.StoreUnavailable`; it may be sent all the same."""
+    async def send(self, text: str, *, delay_seconds: float = 0.0) -> None:
+        """Send a message of at most MOST_BYTES, to be delivered after so long.
+
+        Raises `tables.StoreUnavailable`; it may be sent all the same.
+        """
         ...
 
 

@@ -73,11 +73,14 @@ class Page:
 
     rows: Sequence[Row]
     next_key: str | None
-    """Where the next page begins; None: this was the last."""
+    """Where the next page begins, which may be empty; None: this was the last."""
 
 
 class Table(Protocol):
-    """One table. Every method raises StoreUnavailable where the store cannot be reached or does not answer in time."""
+    """One table. Every method raises StoreUnavailable where the store cannot be reached or does not answer in time.
+
+    What no table can hold or be asked (rules.py) is a ValueError, and reaches no store.
+    """
 
     async def get(self, partition: str, key: str) -> Row | None:
         """Read a row."""

@@ -147,9 +147,13 @@ def test_cancellation_that_escapes(app: Write) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stops_when_told(app: Write, number: signal.Signals) -> None:
-    """On Ctrl-C or a SIGTERM it lets open requests end, takes no new ones, and ends with status 0."""
+    """On Ctrl-C or SIGTERM it takes no new requests, lets open ones end, has the app flush, and ends with status 0."""
     code = """
     released = asyncio.Event()
+    ended = []
+
+    async def flush():
+        print("flushed after", *ended, flush=True)
 
     @app.route("open", trigger_arg_name="request")
     async def stream(request: Request) -> StreamingResponse:
@@ -157,6 +161,7 @@ def test_stops_when_told(app: Write, number: signal.Signals) -> None:
             yield "begun,"
             await released.wait()
             yield "ended"
+            ended.append("the call")
         return StreamingResponse(events())
 
     @app.route("release", trigger_arg_name="request")
@@ -185,6 +190,8 @@ def test_stops_when_told(app: Write, number: signal.Signals) -> None:
             assert next(parts) == "ended"
         assert host.process.wait(10) == 0
         assert host.complained() == ""
+        assert host.process.stdout is not None
+        assert host.process.stdout.read() == b"flushed after the call\n"
 
 
 def test_wrong_settings(app: Write) -> None:
@@ -198,6 +205,34 @@ def test_wrong_settings(app: Write) -> None:
 def test_no_wrong_settings(app: Write) -> None:
     """A `startup_error` of None or nothing is none."""
     with running("localhost", "--port", "0", cwd=app(HELLO + "startup_error = None")) as host:
+        assert httpx.get(f"{host.url}/api/hello").status_code == 200
+
+
+CHECK = """
+import pathlib
+async def check_start() -> str:
+    pathlib.Path("checked").write_text("in the loop that serves")
+    await asyncio.sleep(0)
+    return os.environ.get("WRONG", "")
+"""
+
+
+def test_what_only_a_check_can_find(app: Write) -> None:
+    """An app that has to look first does so in `check_start`, before anything listens; what is wrong ends the host."""
+    directory = app(HELLO + CHECK)
+    command = [sys.executable, "-m", "localhost", "--port", "0"]
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment({"WRONG": "GATEWAY_VIRTUAL_KEYS has an id twice"}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (1, "", "GATEWAY_VIRTUAL_KEYS has an id twice\n") == (done.returncode, done.stdout, done.stderr)
+    assert (directory / "checked").exists()
+    with running("localhost", "--port", "0", cwd=directory) as host:
         assert httpx.get(f"{host.url}/api/hello").status_code == 200
 
 

@@ -1,0 +1,60 @@
+"""What the tests of every room may use: tables to keep rows in."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.environment import Environment
+from core.settings_storage import read_storage
+from core.storage.azure_tables import AzureTables
+from core.storage.memory import MemoryTables
+from core.upstream.http1 import Http1Connection
+from core.upstream.identity import NoIdentity
+from localhost import azurite as emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from core.storage.account import Account
+    from core.storage.tables import Tables
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """The connection string of a running Azurite, the one of all tests: names in it need a prefix of their own."""
+    if not emulator.INSTALLED.exists():
+        pytest.skip("Azurite is not installed: `make test` does that where there is npm")
+    running = emulator.start()
+    yield running.connection_string
+    running.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Stands before the names of a test's own tables."""
+    return f"t{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def azurite_account(azurite: str) -> Account:
+    """The account that Azurite emulates."""
+    account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
+    assert account is not None
+    return account
+
+
+@pytest.fixture
+async def azure_tables(azurite_account: Account, prefix: str) -> AsyncIterator[AzureTables]:
+    """Empty tables in Azurite."""
+    connection = Http1Connection(connect_seconds=5.0)
+    yield AzureTables(azurite_account, connection, NoIdentity(), prefix=prefix)
+    await connection.aclose()
+
+
+@pytest.fixture(params=["memory", "azurite"])
+def tables(request: pytest.FixtureRequest) -> Tables:
+    """Empty tables of each kind in turn: what is true of one is true of the other."""
+    return MemoryTables() if request.param == "memory" else request.getfixturevalue("azure_tables")
