@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.access.caller import Caller
 from core.access.credentials import KEY_PREFIX, expired_credentials, invalid_credentials
-from core.access.virtual_keys import KeyStoreUnavailable, VirtualKey, hash_of
+from core.access.virtual_keys import KeyStoreUnavailable, VirtualKey
 from core.contract.errors import AuthUnavailable, Forbidden
 
 if TYPE_CHECKING:
@@ -30,16 +30,25 @@ class Authenticator:
         self._now = now
 
     async def caller_of(self, credential: Secret) -> Caller:
-        """Check a credential. Raises Unauthenticated (401), Forbidden (403) or AuthUnavailable (503)."""
+        """Check a credential. Raises Unauthenticated (401), Forbidden (403), AuthUnavailable or Misconfigured (503)."""
         token = credential.reveal()
         try:
+            await self._keys.check()
             if token.startswith(KEY_PREFIX):
-                return self._holder(await self._keys.by_hash(hash_of(token)))
+                return self._holder(await self._keys.by_key(token))
             if self._jwts is not None and token.count(".") == _JWT_DOTS:
                 return await self._bearer(await self._jwts.claims_of(token))
         except KeyStoreUnavailable:
             raise AuthUnavailable from None
         raise invalid_credentials()
+
+    async def holder_of(self, key_id: str, *, narrowed_to: frozenset[str] | None = None) -> Caller:
+        """The holder of a key that was checked elsewhere, as it stands now. Raises as `caller_of`."""
+        try:
+            await self._keys.check()
+            return self._holder(await self._keys.by_id(key_id), narrowed_to=narrowed_to)
+        except KeyStoreUnavailable:
+            raise AuthUnavailable from None
 
     async def _bearer(self, claims: Claims) -> Caller:
         if claims.role == "admin":

@@ -63,7 +63,7 @@ class OneKey:
 class Claims(BaseModel):
     """The claims that the gateway reads. Others are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
 
     iss: _Text
     aud: _Text | list[str]

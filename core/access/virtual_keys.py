@@ -13,7 +13,7 @@ from core.contract.allowance import UNLIMITED, Allowance
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,16 @@ class VirtualKey:
 class KeyStore(Protocol):
     """Where records are looked up. Raises KeyStoreUnavailable where it cannot be reached."""
 
-    async def by_hash(self, key_sha256: str) -> VirtualKey | None:
-        """Look up the record of a key by the hash of the whole key."""
+    async def by_key(self, key: str) -> VirtualKey | None:
+        """Look up the record of a whole key."""
         ...
 
     async def by_id(self, key_id: str) -> VirtualKey | None:
         """Look up a record by its id."""
+        ...
+
+    async def check(self) -> None:
+        """Raise Misconfigured where it is not certain whose key an id names; costs nothing once it is."""
         ...
 
 
@@ -56,13 +60,24 @@ class StaticKeys:
         self._by_hash = {key.key_sha256: key for key in keys}
         self._by_id = {key.id: key for key in self._by_hash.values()}
 
-    async def by_hash(self, key_sha256: str) -> VirtualKey | None:
-        """Look up the record of a key by the hash of the whole key."""
-        return self._by_hash.get(key_sha256)
+    def __iter__(self) -> Iterator[VirtualKey]:
+        """All of them, in the order of the setting."""
+        return iter(self._by_id.values())
+
+    def with_id(self, key_id: str) -> VirtualKey | None:
+        """Find a record by its id, at once."""
+        return self._by_id.get(key_id)
+
+    async def by_key(self, key: str) -> VirtualKey | None:
+        """Look up the record of a whole key."""
+        return self._by_hash.get(hash_of(key))
 
     async def by_id(self, key_id: str) -> VirtualKey | None:
         """Look up a record by its id."""
-        return self._by_id.get(key_id)
+        return self.with_id(key_id)
+
+    async def check(self) -> None:
+        """Nothing is uncertain: ids that are there twice are no settings at all."""
 
 
 def hash_of(key: str) -> str:

@@ -168,13 +168,16 @@ async def test_nothing_set_means_nobody(credential: str) -> None:
 class Unreachable:
     """A key store that cannot be reached."""
 
-    async def by_hash(self, key_sha256: str) -> VirtualKey | None:
+    async def by_key(self, key: str) -> VirtualKey | None:
         """Fail."""
         raise KeyStoreUnavailable
 
     async def by_id(self, key_id: str) -> VirtualKey | None:
         """Fail."""
         raise KeyStoreUnavailable
+
+    async def check(self) -> None:
+        """Find nothing wrong."""
 
     async def key_for(self, kid: str | None) -> Key | None:
         """Fail, in the place of a JWKS."""
@@ -247,5 +250,5 @@ async def test_records_are_found_by_hash_and_id_only() -> None:
     """The record of a key holds its hash; the key itself is nowhere in it."""
     assert KEY not in repr(record())
     store = StaticKeys([record()])
-    assert [record(), None] == [await store.by_hash(hash_of(KEY)), await store.by_hash(KEY)]
+    assert [record(), None] == [await store.by_key(KEY), await store.by_key(hash_of(KEY))]
     assert [record(), None] == [await store.by_id("team-a"), await store.by_id("Team A")]
