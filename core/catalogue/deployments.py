@@ -14,6 +14,7 @@ from core.catalogue.families import FAMILIES, Family
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.catalogue.prices import Price
     from core.contract.secret import Secret
 
 
@@ -54,6 +55,15 @@ class Deployment:
     name: str
     family: Family | None
     targets: tuple[Target, ...]
+    own_price: Price | None = None
+    """What the catalogue says that it costs; it goes before the family's list price."""
+
+    @property
+    def price(self) -> Price | None:
+        """What a picture costs; None: nobody knows."""
+        if self.own_price is not None or self.family is None:
+            return self.own_price
+        return self.family.price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
+from core.catalogue import prices
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from core.catalogue.prices import Price, TokenTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +96,16 @@ class Family:
     """Fields whose value `auto` is not sent, because the family knows no `auto`."""
     transparent_jpeg: bool = True
     """Whether transparent + jpeg may be asked; no file can hold both."""
+    price: Price
+    """The list price, for deployments that have no price of their own."""
+    token_table: TokenTable | None = None
+    """How many tokens a picture has where upstream did not count them; `None`: not known, or not what is billed."""
 
 
 _GPT_QUALITY: Final = MappingProxyType({"standard": "medium", "hd": "high"})
 _GPT_SIZES: Final = ("1024x1024", "1024x1536", "1536x1024", "auto")
 _GPT_QUALITIES: Final = ("low", "medium", "high", "auto")
+_GPT_2_5_QUALITIES: Final = (*_GPT_QUALITIES, "xhigh", "max")
 _FREE: Final = FreeSizes(
     multiple_of=16, longest_edge=3840, widest_ratio=3, fewest_pixels=655_360, most_pixels=8_294_400
 )
@@ -104,6 +113,7 @@ _FREE: Final = FreeSizes(
 
 def _gpt_image(
     name: str,
+    price: Price,
     *,
     sizes: tuple[str, ...] | FreeSizes = _GPT_SIZES,
     qualities: tuple[str, ...] = _GPT_QUALITIES,
@@ -120,12 +130,22 @@ def _gpt_image(
         prompt_characters=32_000,
         left_out=frozenset({"style"}),
         transparent_jpeg=False,
+        price=price,
+        token_table=prices.FREE_SIZE_TOKENS if isinstance(sizes, FreeSizes) else prices.GPT_IMAGE_TOKENS,
     )
 
 
 def _flux(name: str) -> Family:
     # FLUX.1 on services.ai.azure.com takes prompt, n and size on the same path, and answers `url`.
-    return Family(name=name, native="url", streams=False, sizes=None, qualities=None, prompt_characters=32_000)
+    return Family(
+        name=name,
+        native="url",
+        streams=False,
+        sizes=None,
+        qualities=None,
+        prompt_characters=32_000,
+        price=prices.FLUX,
+    )
 
 
 _ROWS: Final = (
@@ -140,13 +160,14 @@ _ROWS: Final = (
         quality_names=MappingProxyType({"low": "standard", "medium": "standard", "high": "hd"}),
         prompt_characters=4_000,
         auto_left_out=frozenset({"size", "quality", "background"}),
+        price=prices.DALL_E_3,
     ),
-    _gpt_image("gpt-image-1"),
-    _gpt_image("gpt-image-1-mini", default_quality="medium"),
-    _gpt_image("gpt-image-1.5"),
-    _gpt_image("gpt-image-2", sizes=_FREE),
-    _gpt_image("gpt-image-2.5-flare", sizes=_FREE, qualities=(*_GPT_QUALITIES, "xhigh", "max")),
-    _gpt_image("gpt-image-2.5-sunburst", sizes=_FREE, qualities=(*_GPT_QUALITIES, "xhigh", "max")),
+    _gpt_image("gpt-image-1", prices.GPT_IMAGE_1),
+    _gpt_image("gpt-image-1-mini", prices.GPT_IMAGE_1_MINI, default_quality="medium"),
+    _gpt_image("gpt-image-1.5", prices.GPT_IMAGE_1_5),
+    _gpt_image("gpt-image-2", prices.GPT_IMAGE_2, sizes=_FREE),
+    _gpt_image("gpt-image-2.5-flare", prices.GPT_IMAGE_2, sizes=_FREE, qualities=_GPT_2_5_QUALITIES),
+    _gpt_image("gpt-image-2.5-sunburst", prices.GPT_IMAGE_2, sizes=_FREE, qualities=_GPT_2_5_QUALITIES),
     _flux("flux-1.1-pro"),
     _flux("flux.1-kontext-pro"),
 )

@@ -97,12 +97,6 @@ def _refuse_what_is_impossible(request: ImageRequest, family: Family) -> None:
             "background transparent needs output_format png, got jpeg, which cannot be transparent",
             param="background",
         )
-    if request.response_format == "url" and not request.streams and not gives_url(family):
-        raise InvalidRequest(
-            f"{family.name} gives pictures as b64_json only; leave response_format out or ask for b64_json",
-            code="url_not_available",
-            param="response_format",
-        )
 
 
 def gives_url(family: Family) -> bool:

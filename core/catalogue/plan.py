@@ -28,6 +28,11 @@ class Step:
     fitted: Fitted | InvalidRequest
     """The request in this deployment's words; or why it cannot honour it, so that it is passed over."""
 
+    @property
+    def param(self) -> str | None:
+        """Where the caller named it in the body; None: it is the deployment in the path."""
+        return _param(self.fallback_index) if self.fallback_index else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

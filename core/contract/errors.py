@@ -3,15 +3,22 @@
     GatewayError
     ├── CallerError             the caller can mend it; nothing went upstream
     │   ├── Unauthenticated     401  no credential, or none that counts
+    │   ├── BudgetExceeded      402  it may cost more than the key has left
     │   ├── Forbidden           403  known, but not for this
     │   ├── InvalidRequest      400  what was asked cannot be asked
     │   ├── NotFound            404
     │   ├── MethodNotAllowed    405
     │   ├── BodyTooSlow         408
-    │   └── BodyTooLarge        413
+    │   ├── Conflict            409  it cannot be done to this thing
+    │   ├── EtagMismatch        412  somebody else was faster
+    │   ├── BodyTooLarge        413
+    │   ├── EtagRequired        428  a change without saying to what
+    │   └── RateLimited         429  more than the key may in a window of time
     ├── GatewayFault            the operator's to mend, or ours
     │   ├── Misconfigured       503
     │   ├── AuthUnavailable     503
+    │   ├── LimitsUnavailable   503
+    │   ├── RecordsUnavailable  503
     │   ├── Stopping            503
     │   ├── Overdue             504
     │   └── InternalFault       500
@@ -23,6 +30,7 @@ OpenAI SDK raises its typed error.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -35,7 +43,7 @@ PROVIDER: Final = "azure"
 class GatewayError(Exception):
     """A no that the caller is told. Never carries a key, a prompt or a backend's host.
 
-    `retry_safe` is false where asking again may buy a second picture; the answer then says
+    `retry_safe` is false where asking again may buy a second picture, or cannot help; the answer then says
     `x-should-retry: false`, which the official SDKs obey.
     """
 
@@ -81,6 +89,15 @@ class Unauthenticated(CallerError):
         super().__init__(message, code=code, headers={"www-authenticate": "Bearer"})
 
 
+class BudgetExceeded(CallerError):
+    """402: the call may cost more than is left of the key's budget. Asking again in a while does not help."""
+
+    status = 402
+    type = "insufficient_quota"
+    code = "budget_exceeded"
+    retry_safe = False
+
+
 class Forbidden(CallerError):
     """403: the caller is known, and this is not for them."""
 
@@ -120,11 +137,58 @@ class BodyTooSlow(CallerError):
     code = "request_timeout"
 
 
+class Conflict(CallerError):
+    """409: it cannot be done to this thing, whoever asks."""
+
+    status = 409
+    code = "conflict"
+
+
+class EtagMismatch(CallerError):
+    """412: the thing is not as it was when the caller read it (RFC 9110 §15.5.13)."""
+
+    status = 412
+    code = "etag_mismatch"
+    retry_safe = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It has been changed since it was read, and nothing was written; read it again", param="If-Match"
+        )
+
+
+class EtagRequired(CallerError):
+    """428: a change that does not say what was read would undo somebody else's (RFC 6585 §3)."""
+
+    status = 428
+    code = "precondition_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send If-Match with the etag that was read, so that nobody's change is lost, or If-Match: * to change"
+            " whatever is there",
+            param="If-Match",
+        )
+
+
 class BodyTooLarge(CallerError):
     """413: the request's body is larger than any request for a picture."""
 
     status = 413
     code = "request_too_large"
+
+
+class RateLimited(CallerError):
+    """429: more requests or pictures than the key may have in a window of time."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None) -> None:
+        """`retry_after`: after so many seconds it would pass; None: never, so that asking again cannot help."""
+        super().__init__(message, param=param, headers={} if retry_after is None else wait_headers(retry_after))
+        self.retry_safe = retry_after is not None
 
 
 class GatewayFault(GatewayError):
@@ -149,6 +213,33 @@ class AuthUnavailable(GatewayFault):
 
     def __init__(self) -> None:
         super().__init__("Credentials cannot be checked at the moment; try again shortly", headers={"retry-after": "5"})
+
+
+class LimitsUnavailable(GatewayFault):
+    """503: what a key has used cannot be read or written now, so a key with limits is not let through (fail closed)."""
+
+    status = 503
+    code = "limits_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The limits of this key cannot be checked at the moment; try again shortly", headers={"retry-after": "5"}
+        )
+
+
+class RecordsUnavailable(GatewayFault):
+    """503: records cannot be read or written now. `perhaps_done`: a change may have been made all the same."""
+
+    status = 503
+    code = "store_unavailable"
+
+    def __init__(self, *, perhaps_done: bool) -> None:
+        super().__init__(
+            "The store cannot be reached at the moment; "
+            + ("the change may have been made, so look before trying again" if perhaps_done else "try again shortly"),
+            headers={"retry-after": "5"},
+        )
+        self.retry_safe = not perhaps_done
 
 
 class Stopping(GatewayFault):
@@ -209,6 +300,11 @@ class UpstreamFailure(GatewayError):
         return self._details
 
 
+def wait_headers(seconds: float) -> dict[str, str]:
+    """The headers that ask a caller to wait. SDKs read the milliseconds first, which say it more exactly."""
+    return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
+
+
 def error_body(
     error: GatewayError,
     *,
@@ -216,12 +312,16 @@ def error_body(
     model_requested: str | None,
     stream: bool,
     attempts: list[dict[str, Any]] | None = None,
+    request_type: str | None = None,
 ) -> dict[str, Any]:
-    """Turn an error into the JSON of contract §5. `attempts` is the trail, given when upstream was called."""
+    """Turn an error into the JSON of contract §5. `attempts` is the trail, given when upstream was called.
+
+    `request_type` is given where it is not a generation of pictures.
+    """
     extra: dict[str, Any] = {
         "provider": PROVIDER,
         "model_requested": model_requested or "",
-        "request_type": "image_generation_stream" if stream else "image_generation",
+        "request_type": request_type or ("image_generation_stream" if stream else "image_generation"),
     }
     if attempts is not None:
         extra["attempts"] = attempts

@@ -37,6 +37,13 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: tuple[Buffer, ...] | Stream = ()
 
+    @property
+    def whole(self) -> tuple[Buffer, ...]:
+        """The body of an answer that is there whole."""
+        if isinstance(self.body, tuple):
+            return self.body
+        raise TypeError("this body is yet to come")
+
     def with_headers(self, headers: Mapping[str, str]) -> Reply:
         """Return the same with more headers."""
         return replace(self, headers={**self.headers, **headers})

@@ -46,7 +46,9 @@ _Name = Annotated[StrictStr, StringConstraints(pattern=rf"\A(azure/)?{DEPLOYMENT
 class ImageRequest(BaseModel):
     """A valid request. `fields` is what the caller gave, without the fields that were `null`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="allow", frozen=True, protected_namespaces=(), hide_input_in_errors=True, defer_build=True
+    )
 
     model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=128)]
     prompt: Annotated[StrictStr, StringConstraints(pattern=r"\S", max_length=32_000)]
@@ -116,6 +118,15 @@ _NEVER_ECHOED: Final = frozenset({"prompt", "user"})
 
 def parse_request(body: bytes) -> ImageRequest:
     """Read a request's body. Raises BodyTooLarge (413) or InvalidRequest (400) with the first thing wrong."""
+    fields = parse_object(body)
+    try:
+        return ImageRequest.model_validate(fields)
+    except ValidationError as invalid:
+        raise _first_wrong(invalid, fields) from None
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Read a body as one JSON object. Raises BodyTooLarge (413) or InvalidRequest (400)."""
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"The request body must be at most {MAX_BODY_BYTES:,} bytes")
     try:
@@ -125,13 +136,10 @@ def parse_request(body: bytes) -> ImageRequest:
             f"The request body is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
         ) from None
     if not isinstance(fields, dict):
-        raise InvalidRequest(f"The request body must be a JSON object, got {_shown(fields)}", code="invalid_json")
+        raise InvalidRequest(f"The request body must be a JSON object, got {shown(fields)}", code="invalid_json")
     if is_too_deep(fields):
         raise InvalidRequest(f"The request body is nested more than {DEEPEST} deep", code="invalid_json")
-    try:
-        return ImageRequest.model_validate(fields)
-    except ValidationError as invalid:
-        raise _first_wrong(invalid, fields) from None
+    return fields
 
 
 def parse_api_version(values: list[str]) -> str | None:
@@ -146,7 +154,7 @@ def parse_api_version(values: list[str]) -> str | None:
         return value
     raise InvalidRequest(
         "api-version must be a date such as 2025-04-01-preview, or preview, latest, v1 or left out"
-        f" for the deployment's own, got {_shown(value)}",
+        f" for the deployment's own, got {shown(value)}",
         param="api-version",
     )
 
@@ -170,12 +178,12 @@ def _first_wrong(invalid: ValidationError, fields: dict[str, Any]) -> InvalidReq
     value = fields[str(name)] if index is None else fields[str(name)][index]
     if first["type"] in _OUT_OF_RANGE:
         legal = legal.removeprefix("an integer ")
-    got = "" if name in _NEVER_ECHOED else f", got {_shown(value)}"
+    got = "" if name in _NEVER_ECHOED else f", got {shown(value)}"
     code = "invalid_type" if first["type"] in _WRONG_TYPE else "invalid_value"
     return InvalidRequest(f"{param} must be {legal}{got}", code=code, param=param)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as an error may show it: short, on one line, and never a whole structure."""
     match value:
         case None:

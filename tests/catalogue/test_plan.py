@@ -13,12 +13,21 @@ from hypothesis import strategies as st
 
 from core.access.authenticator import Authenticator
 from core.access.virtual_keys import StaticKeys, VirtualKey, hash_of
+from core.bookkeeping import Bookkeeping
+from core.bootstrap import utc_now
 from core.catalogue.families import FAMILIES
 from core.catalogue.fitting import Fitted
 from core.catalogue.plan import Plan, make_plan
 from core.contract.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
+from core.drawing import Studio
 from core.gateway import Call, Gateway
 from core.generation import Limits
+from core.governance.governor import Governor
+from core.governance.ledger import Ledger
+from core.keeping.once import Once
+from core.keeping.pictures import Pictures
+from core.storage.memory import MemoryTables
+from core.storage.memory_blobs import MemoryBlobs
 from tests.catalogue.asking import asked, catalogue, deployment, open_catalogue
 
 if TYPE_CHECKING:
@@ -155,16 +164,6 @@ ORDER = [
         "size",
         id="a misfit, and a fallback that would do",
     ),
-    pytest.param(
-        "gpt",
-        everyone,
-        {"response_format": "url", "fallbacks": ["dalle"]},
-        InvalidRequest,
-        400,
-        "url_not_available",
-        "response_format",
-        id="no URLs",
-    ),
 ]
 
 
@@ -266,14 +265,25 @@ class Recorder:
 def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> list[Plan]:
     """The plans that a whole gateway makes of a call by a key that may call `allowed`."""
     recorder = Recorder()
+    tables, container = MemoryTables(), MemoryBlobs(utc_now).container("kept")
     key = VirtualKey(id="k", name="", key_sha256=hash_of("sk-bf-k"), deployments=frozenset(allowed))
     gateway = Gateway(
-        authenticator=Authenticator(StaticKeys([key]), None, lambda: dt.datetime.now(dt.UTC)),
+        authenticator=Authenticator(StaticKeys([key]), None, utc_now),
         catalogue=known,
-        generator=recorder,  # type: ignore[arg-type]
-        heartbeat_seconds=10,
-        limits=Limits(),
-        clock=lambda: 0.0,
+        bookkeeping=Bookkeeping(
+            governor=Governor(tables, call_seconds=1, now=utc_now, wait=asyncio.sleep, chance=lambda: 0.5),
+            ledger=Ledger(tables, clock=lambda: 0.0, wait=asyncio.sleep),
+            now=utc_now,
+        ),
+        studio=Studio(
+            recorder,  # type: ignore[arg-type]
+            limits=Limits(),
+            heartbeat_seconds=10,
+            clock=lambda: 0.0,
+            wait=asyncio.sleep,
+        ),
+        pictures=Pictures(container, lifetime=dt.timedelta(1), now=utc_now),
+        once=Once(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
     )
     asyncio.run(gateway.generate_image(Call(deployment=path, **parts)))
     return recorder.plans

@@ -1,0 +1,58 @@
+"""Where the account of a key is kept: one row, changed by whoever has read it last."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from core.governance.account import Account, UnknownForm
+from core.governance.places import COUNTERS, name_of
+from core.storage.tables import Insert, Replace, Row, StoreUnavailable
+
+if TYPE_CHECKING:
+    from core.storage.tables import Table
+
+_KEY: Final = "counters"
+_VALUE: Final = "account"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An account as it was read."""
+
+    account: Account
+    row: Row
+
+
+class Counters:
+    """The account of one key, in its row."""
+
+    def __init__(self, table: Table, key_id: str) -> None:
+        self._table = table
+        self._partition = name_of(key_id)
+
+    async def read(self) -> Kept:
+        """Read the account; one that was never kept is new. Raises StoreUnavailable, also for what cannot be read."""
+        row = await self._table.get(self._partition, _KEY)
+        if row is None:
+            return Kept(account=Account(), row=Row(partition=self._partition, key=_KEY))
+        kept = row.values.get(_VALUE)
+        try:
+            return Kept(account=Account.load(kept if isinstance(kept, bytes) else b""), row=row)
+        except UnknownForm as error:
+            _log.error(
+                "The counters in the partition %s of %s cannot be read (%s): its key is not let through. Run one"
+                " version of the gateway only, or delete the row, which forgets what the key has used",
+                self._partition,
+                COUNTERS,
+                error,
+            )
+            raise StoreUnavailable("the row is in an unknown form", perhaps_done=False) from None
+
+    async def write(self, kept: Kept) -> None:
+        """Keep the account as it is now. Raises Exists or Changed where somebody was faster, and StoreUnavailable."""
+        row = Row(partition=self._partition, key=_KEY, values={_VALUE: kept.account.dump()}, etag=kept.row.etag)
+        await self._table.change(Replace(row=row) if row.etag else Insert(row=row))

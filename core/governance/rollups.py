@@ -1,0 +1,108 @@
+"""The sums that this process keeps in the ledger, in rows that nobody else writes.
+
+Each transaction writes calls and the sums that hold them, so the two never differ. Sums are written whole, not added
+to what is there: writing a transaction again changes nothing, so none has to be asked after whose fate is unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.governance.places import sums_key
+from core.governance.sums import Sums
+from core.storage.tables import MOST_CHANGES, Put, Row
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Container, Iterable, Mapping
+
+    from core.governance.entry import Entry
+    from core.storage.tables import Value
+
+_Of = tuple["dt.date", str]
+"""The day and deployment of sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One call, ready to be written."""
+
+    row: Row
+    day: dt.date
+    sums: Mapping[str, Sums]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Line:
+        """Make the line of an entry. Its key is drawn here, once: written twice it is the same row."""
+        return cls(entry.row(), entry.day, entry.sums())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One transaction."""
+
+    partition: str
+    changes: tuple[Put, ...]
+    lines: int
+    """How many calls are in it."""
+    after: Mapping[_Of, Sums]
+    """What the sums are once it is written."""
+
+
+@dataclass(slots=True)
+class _Own:
+    """One row of sums."""
+
+    key: str
+    sums: Sums
+
+
+class Rollups:
+    """The rows of sums of this process."""
+
+    def __init__(self, *, most_partitions: int = 1_000, most_rows: int = 1_000) -> None:
+        """Beyond `most_partitions`, and `most_rows` in one, sums are let go; later calls begin new rows."""
+        self._own: dict[str, dict[_Of, _Own]] = {}
+        self._most_partitions = most_partitions
+        self._most_rows = most_rows
+
+    def batch(self, partition: str, lines: Iterable[Line]) -> Batch:
+        """Put as many lines as fit, from the first on, into one transaction with their sums."""
+        own = self._own.setdefault(partition, {})
+        after: dict[_Of, Sums] = {}
+        calls: list[Put] = []
+        for line in lines:
+            touched = {(line.day, deployment) for deployment in line.sums}
+            if len(calls) + 1 + len(after.keys() | touched) > MOST_CHANGES:
+                break
+            calls.append(Put(row=line.row))
+            for deployment, sums in line.sums.items():
+                of = (line.day, deployment)
+                # The key is drawn before the first try, and kept for the next one.
+                held = own.setdefault(of, _Own(sums_key(line.day, deployment), Sums()))
+                after[of] = after.get(of, held.sums) + sums
+        rows = (Row(partition=partition, key=own[of].key, values=_values(of, sums)) for of, sums in after.items())
+        return Batch(
+            partition=partition, changes=(*calls, *(Put(row=row) for row in rows)), lines=len(calls), after=after
+        )
+
+    def written(self, batch: Batch, *, needed: Container[str]) -> None:
+        """Note that a transaction has been made. `needed` are the partitions for which lines still wait."""
+        own = self._own.pop(batch.partition)
+        for of, sums in batch.after.items():
+            own[of].sums = sums
+        if len(own) <= self._most_rows:
+            self._own[batch.partition] = own  # the last again
+        spare = len(self._own) - self._most_partitions
+        for partition in [each for each in self._own if each not in needed][: max(0, spare)]:
+            del self._own[partition]
+
+    def let_go(self, partition: str) -> None:
+        """Begin new rows for a partition: nobody knows what is in the old ones."""
+        self._own.pop(partition, None)
+
+
+def _values(of: _Of, sums: Sums) -> dict[str, Value]:
+    day, deployment = of
+    return {"day": day.isoformat(), "deployment": deployment, **sums.values()}
