@@ -16,40 +16,46 @@ import azure.functions as func
 from starlette.requests import ClientDisconnect
 
 from core import gateway as answers
-from core.bootstrap import build, report
+from core.bootstrap import construct, report
+from core.contract.errors import Misconfigured
 from core.contract.reply import Stream, json_reply
 from core.contract.request import MAX_BODY_BYTES
 from core.environment import SettingsError
+from core.keeping.jobs import QUEUE as JOB_QUEUE
 from core.logs import write_to_the_console
 from core.settings import read_settings
+from core.storage.tables import StoreUnavailable
 from web_extension import Request, Response, StreamingResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.types import Receive, Scope, Send
 
+    from core.bootstrap import Built
     from core.contract.document import Buffer
     from core.contract.errors import BodyTooLarge, BodyTooSlow
     from core.contract.reply import Reply
     from core.gateway import Call, Gateway
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+STORAGE: Final = "AzureWebJobsStorage"
+REQUEST_QUEUE: Final = "image-requests"
 BODY_SECONDS: Final = 30.0
 """How long a request's body may take to arrive."""
 MOST_DRAINED_BYTES: Final = 8 << 20
 """How much of a body that is too large is read and thrown away: an answer given earlier breaks the host's proxy."""
+FLUSH_SECONDS: Final = 2.0
+"""How long the end of the process waits for the store."""
 CLIENT_CLOSED_REQUEST: Final = 499
 """What is returned to a caller that has gone. Nobody sees it but the host's log (nginx's status for that)."""
 
 _log = logging.getLogger(__name__)
 
 
-def _start() -> tuple[Gateway | None, str]:
-    """Build the gateway, or say what is wrong with the settings: an app that fails to import is no app at all."""
+def _start() -> tuple[Built | None, str]:
+    """Build everything, or say what is wrong with the settings: an app that fails to import is no app at all."""
     try:
         settings = read_settings(os.environ)
-        built = build(settings)
+        built = construct(settings)
     except SettingsError as error:
         _log.critical("The gateway is misconfigured. %s", error)
         return None, f"The gateway is misconfigured. {error}"
@@ -60,7 +66,8 @@ def _start() -> tuple[Gateway | None, str]:
 
 if os.environ.get("FUNCTIONS_WORKER_RUNTIME"):
     write_to_the_console()
-_gateway, startup_error = _start()
+_built, startup_error = _start()
+_gateway = None if _built is None else _built.gateway
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -69,6 +76,27 @@ def end_calls() -> None:
     """End the calls in flight: whoever hosts this app says so when the process ends and they have had their time."""
     if _gateway is not None:
         _gateway.end_calls()
+
+
+async def flush() -> None:
+    """Keep what the calls came to: whoever hosts this app waits for it when the process ends and no call is left."""
+    if _gateway is not None:
+        await _gateway.flush(FLUSH_SECONDS)
+
+
+async def check_start() -> str:
+    """What is wrong with the settings that only the store can tell; empty: nothing, or that cannot be known now.
+
+    For a host that can still refuse to start. In Azure it shows with the first call.
+    """
+    if _built is None:
+        return startup_error
+    try:
+        clash = await _built.key_ring.clash()
+    except StoreUnavailable as unavailable:
+        _log.warning("The store cannot be reached at the start: %s", unavailable)
+        return ""
+    return "" if clash is None else f"The gateway is misconfigured. {clash}"
 
 
 @app.function_name("generate_image")
@@ -95,6 +123,41 @@ async def generate_image(req: Request) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST) if reply is None else _response(reply)
 
 
+@app.function_name("governance_key")
+@app.route("api/governance/virtual-keys/{id}", methods=METHODS)
+async def governance_key(req: Request) -> Response:
+    """Show, change or delete a virtual key."""
+    return await _administer(req, "key")
+
+
+@app.function_name("governance_key_rotate")
+@app.route("api/governance/virtual-keys/{id}/rotate", methods=METHODS)
+async def governance_key_rotate(req: Request) -> Response:
+    """Give a virtual key a new secret."""
+    return await _administer(req, "rotate")
+
+
+@app.function_name("governance_key_usage")
+@app.route("api/governance/virtual-keys/{id}/usage", methods=METHODS)
+async def governance_key_usage(req: Request) -> Response:
+    """Show what a virtual key has used."""
+    return await _administer(req, "key_usage")
+
+
+@app.function_name("governance_keys")
+@app.route("api/governance/virtual-keys", methods=METHODS)
+async def governance_keys(req: Request) -> Response:
+    """List the virtual keys, or make one."""
+    return await _administer(req, "keys")
+
+
+@app.function_name("governance_usage")
+@app.route("api/governance/usage", methods=METHODS)
+async def governance_usage(req: Request) -> Response:
+    """Show what all callers have used."""
+    return await _administer(req, "usage")
+
+
 @app.function_name("health")
 @app.route("health", methods=METHODS)
 async def health(req: Request) -> Response:
@@ -107,12 +170,90 @@ async def health(req: Request) -> Response:
     return _response(json_reply(200, {"status": status}, {"x-request-id": answers.request_id(headers)}))
 
 
+@app.function_name("image")
+@app.route("images/{name}", methods=METHODS)
+async def image(req: Request) -> Response:
+    """Show a stored picture to whoever knows its name, where the store has no address of its own."""
+    await _body(req)
+    headers = _headers(req)
+    if req.method not in {"GET", "HEAD"}:
+        return _response(answers.wrong_method(req.method, "GET, HEAD", headers))
+    if _gateway is None:
+        return _response(answers.misconfigured(headers))
+    return _response(await _gateway.picture(req.path_params["name"], headers))
+
+
+@app.function_name("job")
+@app.route("jobs/{id}", methods=METHODS)
+async def job(req: Request) -> Response:
+    """Show a job, or cancel it."""
+    await _body(req)
+    headers = _headers(req)
+    if req.method not in {"GET", "HEAD", "DELETE"}:
+        return _response(answers.wrong_method(req.method, "GET, HEAD, DELETE", headers))
+    if _gateway is None:
+        return _response(answers.misconfigured(headers))
+    answer = _gateway.cancel_job if req.method == "DELETE" else _gateway.job
+    return _response(await answer(req.path_params["id"], headers))
+
+
+@app.function_name("openapi")
+@app.route("openapi.json", methods=METHODS)
+async def openapi(req: Request) -> Response:
+    """Describe this API (OpenAPI 3.1)."""
+    from core.openapi.document import answer  # noqa: PLC0415 -- few ask, and it takes a while
+
+    await _body(req)
+    headers = _headers(req)
+    if req.method not in {"GET", "HEAD"}:
+        return _response(answers.wrong_method(req.method, "GET, HEAD", headers))
+    return _response(answer(headers))
+
+
 @app.function_name("zz_unknown_path")
 @app.route("{*path}", methods=METHODS)
 async def unknown_path(req: Request) -> Response:
     """Answer every other path with the error body, `/docs` and the like included."""
     await _body(req)
     return _response(answers.unknown_path(_headers(req)))
+
+
+if _built is not None and _built.takes_messages:  # without storage a queue trigger would keep the host from starting
+    workshop, letterbox = _built.workshop, _built.letterbox
+
+    @app.function_name("run_job")
+    @app.queue_trigger(arg_name="message", queue_name=JOB_QUEUE, connection=STORAGE)
+    async def run_job(message: func.QueueMessage) -> None:
+        """Carry out a job."""
+        await workshop.carry_out(message.get_body().decode(), message.dequeue_count or 1)
+
+    @app.function_name("take_request")
+    @app.queue_trigger(arg_name="message", queue_name=REQUEST_QUEUE, connection=STORAGE)
+    async def take_request(message: func.QueueMessage) -> None:
+        """Draw what a message asks for."""
+        text = message.get_body().decode(errors="replace")
+        await letterbox().take(text, message.id or "", message.dequeue_count or 1)
+
+
+async def _administer(request: Request, route: str) -> Response:
+    """Hand a call to the administration. It goes on where the caller leaves: a change is made, or it is not."""
+    from core.administration.call import AdminCall, refusal  # noqa: PLC0415 -- with the first call of an operator
+
+    body = await _body(request)
+    if body is None:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    headers = _headers(request)
+    if _built is None:
+        return _response(refusal(Misconfigured(), headers))
+    call = AdminCall(
+        route=route,
+        method=request.method,
+        headers=headers,
+        query=request.query_params.multi_items(),
+        body=body,
+        key_id=request.path_params.get("id", ""),
+    )
+    return _response(await _built.administration().answer(call))
 
 
 def _headers(request: Request) -> list[tuple[str, str]]:
@@ -160,6 +301,25 @@ async def _gone(request: Request) -> None:
         pass
 
 
+class _InPieces(Response):
+    """An answer that is there whole, in pieces that are not joined; each is sent when there is room for it.
+
+    Starlette's StreamingResponse would do, with a task more for each call, and anyio's loop at the first.
+    """
+
+    def __init__(self, reply: Reply, pieces: tuple[Buffer, ...]) -> None:
+        length = str(sum(len(piece) for piece in pieces))
+        super().__init__(status_code=reply.status, headers={**reply.headers, "content-length": length})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's
+        """Send it (ASGI)."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 class _Streamed(StreamingResponse):
     """A stream that is closed however it ends, also where nobody began to read it."""
 
@@ -181,9 +341,4 @@ def _response(reply: Reply) -> Response:
         return _Streamed(reply, reply.body)
     if len(reply.body) == 1:
         return Response(bytes(reply.body[0]), status_code=reply.status, headers=headers)
-    return StreamingResponse(_each(reply.body), status_code=reply.status, headers=headers)
-
-
-async def _each(pieces: tuple[Buffer, ...]) -> AsyncIterator[Buffer]:
-    for piece in pieces:
-        yield piece
+    return _InPieces(reply, reply.body)

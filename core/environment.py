@@ -51,13 +51,13 @@ class Environment:
             raise SettingsError(name, f"is {text!r}", f"give seconds, more than 0 and at most {LONGEST_SECONDS:.0f}")
         return value
 
-    def whole(self, name: str, default: int, *, most: int) -> int:
-        """A whole number from 0 to `most`."""
+    def whole(self, name: str, default: int, *, most: int, least: int = 0) -> int:
+        """A whole number from `least` to `most`."""
         text = self.text(name)
         if text is None:
             return default
-        if not _WHOLE.fullmatch(text) or int(text) > most:
-            raise SettingsError(name, f"is {text!r}", f"give a whole number from 0 to {most}")
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            raise SettingsError(name, f"is {text!r}", f"give a whole number from {least} to {most}")
         return int(text)
 
     def flag(self, name: str) -> bool:

@@ -1,40 +1,50 @@
-"""The walk of a call through the house: who → what → where, and may they → do it → answer."""
+"""The walk of a call through the house: who → what → where, and may they, and can they still → do it → answer."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.access.credentials import credential_of
+from core.catalogue.fitting import gives_url
 from core.catalogue.plan import make_plan
 from core.contract.errors import (
     BodyTooLarge,
     BodyTooSlow,
     GatewayError,
     InternalFault,
+    InvalidRequest,
     MethodNotAllowed,
     Misconfigured,
     NotFound,
 )
-from core.contract.outcomes import Kind
+from core.contract.reply import Reply
 from core.contract.request import DEPLOYMENT_NAME, MAX_BODY_BYTES, parse_api_version, parse_request
 from core.delivery.envelope import Envelope
-from core.delivery.reader import Grace, Reader
-from core.delivery.stream import deliver_stream
-from core.delivery.whole import deliver_whole
-from core.logs import CallRecord, write_fault
+from core.drawing import Wish
+from core.keeping.naming import accepts_duplicate, name_of
+from core.keeping.once import Claim
+from core.keeping.outcomes import StoredBody, keep, let_go, replay
+from core.keeping.pictures import NAME, HostingOfACall
+from core.logs import write_fault
+from core.orders import prefers_job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from core.access.authenticator import Authenticator
+    from core.access.caller import Caller
+    from core.bookkeeping import Bookkeeping, Books
     from core.catalogue.deployments import Catalogue
-    from core.contract.document import Buffer
-    from core.contract.reply import Reply, Stream
-    from core.generation import Generator, Limits
+    from core.catalogue.plan import Plan
+    from core.contract.request import ImageRequest
+    from core.drawing import Studio
+    from core.keeping.once import Once
+    from core.keeping.pictures import Pictures
+    from core.orders import Orders
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -53,6 +63,24 @@ class Call:
     arrived_at: float | None = None
     """When its head was there, by `Gateway.clock`; None: now."""
 
+    @property
+    def whole_body(self) -> bytes:
+        """The body. Raises BodyTooLarge (413) or BodyTooSlow (408)."""
+        if isinstance(self.body, bytes):
+            return self.body
+        raise self.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """A call that may be made."""
+
+    call: Call
+    caller: Caller
+    request: ImageRequest
+    plan: Plan
+    api_version: str | None
+
 
 class Gateway:
     """Answers calls. Built once, by `bootstrap`."""
@@ -62,117 +90,180 @@ class Gateway:
         *,
         authenticator: Authenticator,
         catalogue: Catalogue,
-        generator: Generator,
-        heartbeat_seconds: float,
-        limits: Limits,
-        clock: Callable[[], float],
+        bookkeeping: Bookkeeping,
+        studio: Studio,
+        pictures: Pictures,
+        once: Once,
+        orders: Orders,
     ) -> None:
-        """`clock` is monotonic, in seconds."""
         self._authenticator = authenticator
         self._catalogue = catalogue
-        self._generator = generator
-        self._heartbeat_seconds = heartbeat_seconds
-        self.clock = clock
-        self._limits = limits
-        self._grace = Grace()
+        self._bookkeeping = bookkeeping
+        self._studio = studio
+        self._pictures = pictures
+        self._once = once
+        self._orders = orders
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Monotonic, in seconds; `Call.arrived_at` is by it."""
+        return self._studio.clock
 
     async def generate_image(self, call: Call) -> Reply:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
         began_at = self.clock() if call.arrived_at is None else call.arrived_at
         envelope = Envelope(event_id=request_id(call.headers), clock=self.clock, began_at=began_at)
-        record = _Record(call, envelope)
+        books = self._bookkeeping.open(call.deployment, envelope)
         try:
-            reply = await self._answer(call, envelope, record)
-        except GatewayError as error:
-            reply = envelope.refused(error)
+            reply = books.closed_with(await self._reply(call, envelope, books))
         except asyncio.CancelledError:
-            record.write(status=None)
+            books.close(status=None)
             raise
+        reply = await books.with_limits(reply)
+        return reply.with_headers({"x-request-id": envelope.event_id})
+
+    async def _reply(self, call: Call, envelope: Envelope, books: Books) -> Reply:
+        try:
+            return await self._answer(call, envelope, books)
+        except GatewayError as error:
+            return envelope.refused(error)
         except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer
             write_fault(fault, envelope.event_id)
-            reply = envelope.refused(InternalFault(retry_safe=envelope.journal.trail.calls == 0))
-        return record.written_with(reply.with_headers({"x-request-id": envelope.event_id}))
+            return envelope.refused(InternalFault(retry_safe=envelope.journal.trail.calls == 0))
 
-    async def _answer(self, call: Call, envelope: Envelope, record: _Record) -> Reply:
-        caller = await self._authenticator.caller_of(credential_of(call.headers))
-        record.caller = caller.id
+    async def _answer(self, call: Call, envelope: Envelope, books: Books) -> Reply:
+        caller = books.caller = await self._authenticator.caller_of(credential_of(call.headers))
         if DEPLOYMENT_NAME.fullmatch(call.deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
-        if not isinstance(call.body, bytes):
-            raise call.body
-        request = parse_request(call.body)
+        request = books.request = parse_request(call.whole_body)
         envelope.model_requested = request.model
         envelope.stream = request.streams
         api_version = parse_api_version([value for name, value in call.query if name.lower() == "api-version"])
-        plan = make_plan(self._catalogue, request, call.deployment, caller.may_call)
-        events = self._generator.generate(
-            plan,
-            envelope.journal,
-            images=request.images,
-            partials=request.partials,
-            api_version=api_version,
-            event_id=envelope.event_id,
-            ends_at=envelope.began_at + self._limits.call,
+        plan = books.plan = make_plan(self._catalogue, request, call.deployment, caller.may_call)
+        checked = _Checked(call=call, caller=caller, request=request, plan=plan, api_version=api_version)
+        later = prefers_job(call.headers) and not request.streams
+        return await (self._order(checked, envelope, books) if later else self._draw(checked, envelope, books))
+
+    async def _draw(self, checked: _Checked, envelope: Envelope, books: Books) -> Reply:
+        """Draw now; under a name, once."""
+        hosting = self._hosting(checked, envelope)
+        claim = await self._claim(checked, envelope, later=False)
+        if isinstance(claim, Reply):
+            return claim
+        try:
+            await books.admit(overrun_seconds=0.0 if claim is None else self._studio.overrun_seconds)
+        except BaseException:
+            await let_go(claim, event_id=envelope.event_id)
+            raise
+        wish = Wish(request=checked.request, plan=checked.plan, api_version=checked.api_version, hosting=hosting)
+        return await self._studio.draw(wish, envelope, books, claim)
+
+    async def _order(self, checked: _Checked, envelope: Envelope, books: Books) -> Reply:
+        """Take an order for a job; under a name, once."""
+        base_url = self._base_url(checked.call)
+        if base_url is None:
+            raise _no_address()
+        claim = await self._claim(checked, envelope, later=True)
+        if isinstance(claim, Reply):
+            return claim
+        try:
+            reply = await self._orders.submit(
+                checked.caller,
+                books,
+                deployment=checked.call.deployment,
+                api_version=checked.api_version,
+                body=checked.call.whole_body,
+                base_url=base_url,
+                event_id=envelope.event_id,
+            )
+        except BaseException:
+            await let_go(claim, event_id=envelope.event_id)
+            raise
+        envelope.outcome = "accepted"
+        if claim is not None:
+            await keep(claim, reply, event_id=envelope.event_id, wait=self._studio.wait)
+        return reply
+
+    async def _claim(self, checked: _Checked, envelope: Envelope, *, later: bool) -> Claim | Reply | None:
+        """Claim the name that a caller gave the call; or the answer that is kept under it. None: it has no name."""
+        call = checked.call
+        name = name_of(
+            call.headers,
+            checked.caller,
+            checked.request,
+            deployment=call.deployment,
+            api_version=checked.api_version,
+            later=later,
         )
-        seconds = envelope.began_at + self._limits.call - self.clock()
-        reader = Reader(events, self._grace, envelope, seconds=seconds)
-        if request.streams:
-            return await deliver_stream(reader, envelope, heartbeat_seconds=self._heartbeat_seconds)
-        return await deliver_whole(reader, envelope)
+        if name is None:
+            return None
+        claim = await self._once.claim(
+            name, event_id=envelope.event_id, accept_duplicate=accepts_duplicate(call.headers)
+        )
+        if isinstance(claim, Claim):
+            return claim
+        envelope.outcome = "replayed"
+        return replay(claim)
+
+    def _base_url(self, call: Call) -> str | None:
+        return self._pictures.base_url(next((value for name, value in call.headers if name == "host"), None))
+
+    def _hosting(self, checked: _Checked, envelope: Envelope) -> HostingOfACall | None:
+        """What gives pictures their URLs, where they are asked for. Raises InvalidRequest where nothing can."""
+        request, plan = checked.request, checked.plan
+        if request.response_format != "url" or request.streams:
+            return None
+        base_url = self._base_url(checked.call)
+        if base_url is not None:
+            return HostingOfACall(
+                pictures=self._pictures, base_url=base_url, seconds_left=lambda: self._studio.seconds_left(envelope)
+            )
+        if all(step.deployment.family is not None and gives_url(step.deployment.family) for step in plan.steps):
+            return None
+        raise _no_address()
+
+    async def picture(self, name: str, headers: Sequence[tuple[str, str]]) -> Reply:
+        """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""
+        content = None if self._pictures.own_address or not NAME.fullmatch(name) else await self._pictures.open(name)
+        if content is None:
+            return refusal(NotFound("There is no such picture, or no longer"), headers)
+        return Reply(
+            status=200,
+            headers={
+                "content-type": content.content_type,
+                "content-length": str(content.size),
+                "cache-control": "private, max-age=3600",
+                "content-security-policy": "default-src 'none'",
+                "x-content-type-options": "nosniff",
+                "x-request-id": request_id(headers),
+            },
+            body=StoredBody(content),
+        )
+
+    async def job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Reply:
+        """Answer `GET /jobs/{id}`."""
+        return await self._orders.show(job_id, headers, request_id(headers))
+
+    async def cancel_job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Reply:
+        """Answer `DELETE /jobs/{id}`."""
+        return await self._orders.cancel(job_id, headers, request_id(headers))
 
     def end_calls(self) -> None:
         """End the calls that are still in flight, because the process ends: each is told so."""
-        self._grace.end()
+        self._studio.end_calls()
+
+    async def flush(self, seconds: float) -> None:
+        """Keep what the calls so far came to, because the process ends; what cannot be kept in time is lost."""
+        await self._bookkeeping.flush(seconds)
 
 
-class _Record:
-    """The line in the log: written when the answer is there, or at the end of the stream."""
-
-    def __init__(self, call: Call, envelope: Envelope) -> None:
-        self.caller: str | None = None
-        self._deployment = call.deployment if DEPLOYMENT_NAME.fullmatch(call.deployment) else "(not a name)"
-        self._envelope = envelope
-
-    def write(self, *, status: int | None) -> None:
-        envelope, trail = self._envelope, self._envelope.journal.trail
-        drawn = any(trace.outcome == Kind.PICTURE for trace in trail.traces)
-        CallRecord(
-            event_id=envelope.event_id,
-            caller=self.caller,
-            deployment=self._deployment,
-            deployment_used=envelope.deployment_used,
-            stream=envelope.stream,
-            outcome=envelope.outcome,
-            attempts=trail.calls,
-            tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.lines),
-            status=status,
-            latency_ms=envelope.latency_ms,
-            perhaps_billed=trail.perhaps_billed or (drawn and envelope.outcome == "left"),
-        ).write()
-
-    def written_with(self, reply: Reply) -> Reply:
-        if isinstance(reply.body, tuple):
-            self.write(status=reply.status)
-            return reply
-        return replace(reply, body=_Recorded(reply.body, lambda: self.write(status=reply.status)))
-
-
-class _Recorded:
-    """A stream, with its line in the log once it has been closed."""
-
-    def __init__(self, stream: Stream, at_the_end: Callable[[], None]) -> None:
-        self._stream = stream
-        self._at_the_end = at_the_end
-
-    def __aiter__(self) -> AsyncIterator[Buffer]:
-        return self._stream.__aiter__()
-
-    async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()
-        finally:
-            at_the_end, self._at_the_end = self._at_the_end, lambda: None
-            at_the_end()
+def _no_address() -> InvalidRequest:
+    return InvalidRequest(
+        "This gateway has no address at which pictures could be fetched: ask for b64_json; its operator can set"
+        " AzureWebJobsStorage or GATEWAY_PUBLIC_URL",
+        code="url_not_available",
+        param="response_format",
+    )
 
 
 def request_id(headers: Sequence[tuple[str, str]]) -> str:

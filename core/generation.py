@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, Tried, next_move
+from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, next_move
 from core.catalogue.fitting import Fitted
-from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Kind, Outcome, Partial, Picture, Reason
+from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason
 from core.upstream.attempt import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from core.attempts.cooling import Cooling
+    from core.attempts.deciding import Tried
     from core.catalogue.deployments import Target
     from core.catalogue.plan import Plan, Step
+    from core.journal import Journal, Trail
+    from core.upstream.receiving import Patience
 
 _log = logging.getLogger(__name__)
 
@@ -29,105 +31,6 @@ class Asks(Protocol):
     def attempt(self, ask: Ask) -> AsyncGenerator[Partial | Outcome]:
         """Yield partial images as they come, then one outcome."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
-    """One line of the attempts trail (contract §5): no hosts, no secrets."""
-
-    deployment: str
-    outcome: str
-    status: int | None = None
-    latency_ms: int = 0
-    reason: str | None = None
-    """Why a fallback was passed over."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The line as callers see it."""
-        line = {
-            "deployment": self.deployment,
-            "outcome": self.outcome,
-            "status": self.status,
-            "latency_ms": self.latency_ms,
-        }
-        return line if self.reason is None else {**line, "reason": self.reason}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
-    """What was tried, in order."""
-
-    traces: tuple[Trace, ...] = ()
-    calls: int = 0
-    """How often upstream was called."""
-    ambiguous: bool = False
-    """Whether an attempt that ended without a picture may have reached a model."""
-    in_flight: str | None = None
-    """The deployment of an attempt that has begun and not ended."""
-
-    @property
-    def perhaps_billed(self) -> bool:
-        """Whether a picture may have been bought that the caller did not get."""
-        return self.ambiguous or self.in_flight is not None
-
-    @property
-    def lines(self) -> tuple[Trace, ...]:
-        """All that was tried, with what has not ended."""
-        unended = () if self.in_flight is None else (Trace(deployment=self.in_flight, outcome="in_flight"),)
-        return (*self.traces, *unended)
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """The trail as callers see it."""
-        return [trace.as_json() for trace in self.lines]
-
-
-class Journal:
-    """What has happened in one generation: for the next decision, for the trail, and for the log."""
-
-    def __init__(self) -> None:
-        self.tried: list[Tried] = []
-        self.trail = Trail()
-        self._passed_over: set[int] = set()
-
-    def begin(self, plan: Plan, move: AskNext) -> None:
-        """Note that an attempt begins. Until it has ended, nobody knows that it will not be billed."""
-        self.pass_over(plan, move.passed_over)
-        self.trail = replace(self.trail, calls=self.trail.calls + 1, in_flight=plan.steps[move.step].deployment.name)
-
-    def end(self, step: Step, move: AskNext, outcome: Outcome, *, began_at: float, now: float) -> None:
-        """Note how an attempt ended."""
-        failed = outcome if isinstance(outcome, Failed) else None
-        self._add(
-            Trace(
-                deployment=step.deployment.name,
-                outcome=failed.reason if failed else outcome.kind,
-                status=outcome.status,
-                latency_ms=round((now - began_at) * 1000),
-            )
-        )
-        ambiguous = failed is not None and failed.kind is Kind.AMBIGUOUS
-        self.trail = replace(self.trail, in_flight=None, ambiguous=self.trail.ambiguous or ambiguous)
-        if failed:
-            self.tried.append(Tried(step=move.step, target=move.target, outcome=failed, ended_at=now))
-
-    def pass_over(self, plan: Plan, steps: Iterable[int]) -> None:
-        """Note that steps of the plan could not be asked, and why; once each."""
-        for number in steps:
-            if number in self._passed_over:
-                continue
-            self._passed_over.add(number)
-            step = plan.steps[number]
-            misfit = step.fitted if isinstance(step.fitted, InvalidRequest) else None
-            self._add(
-                Trace(
-                    deployment=step.deployment.name,
-                    outcome="passed_over" if misfit else "cooling_off",
-                    reason=misfit.message if misfit else None,
-                )
-            )
-
-    def _add(self, trace: Trace) -> None:
-        self.trail = replace(self.trail, traces=(*self.trail.traces, trace))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +70,28 @@ class Limits:
     call: float = 220.0
     attempt: float = 200.0
 
+    def time(self, began_at: float, *, overruns: bool = False) -> Time:
+        """The time of a call that began then."""
+        return Time(ends_at=began_at + self.call, attempt_seconds=self.attempt, overruns=overruns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """The time that one generation has."""
+
+    ends_at: float
+    """When the whole call must have ended; from then on nothing more is asked."""
+    attempt_seconds: float
+    patience: Patience | None = None
+    """With each attempt, in the place of the usual one."""
+    overruns: bool = False
+    """Whether an attempt that has begun may go on beyond the call's end: its outcome can be asked for again."""
+
+    def end_of_attempt(self, began_at: float) -> float:
+        """When an attempt that begins then must have ended."""
+        ends_at = began_at + self.attempt_seconds
+        return ends_at if self.overruns else min(self.ends_at, ends_at)
+
 
 class Generator:
     """Carries out generations."""
@@ -177,7 +102,6 @@ class Generator:
         cooling: Cooling,
         *,
         policy: Policy,
-        limits: Limits,
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
         chance: Callable[[], float],
@@ -186,7 +110,6 @@ class Generator:
         self._upstream = upstream
         self._cooling = cooling
         self._policy = policy
-        self._limits = limits
         self._clock = clock
         self._wait = wait
         self._chance = chance
@@ -200,17 +123,19 @@ class Generator:
         partials: int,
         api_version: str | None,
         event_id: str,
-        ends_at: float,
+        time: Time,
+        before_asking: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[Progress]:
         """Yield partial images as they come, at most `partials`, then one end: Drawn or GaveUp.
 
-        `ends_at` is when the whole call must have ended.
-
-        What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
+        `before_asking` is awaited before each attempt. What happens is written into `journal` as it happens, so that
+        it can be read also where the caller leaves.
         """
-        while isinstance(move := self._next(plan, journal.tried, ends_at), AskNext):
+        while isinstance(move := self._next(plan, journal.tried, time.ends_at), AskNext):
             if move.wait > 0:
                 await self._wait(move.wait)
+            if before_asking is not None:
+                await before_asking()
             step = plan.steps[move.step]
             began_at = self._clock()
             journal.begin(plan, move)
@@ -220,7 +145,8 @@ class Generator:
                 api_version=api_version,
                 images=images,
                 event_id=event_id,
-                ends_at=min(ends_at, began_at + self._limits.attempt),
+                ends_at=time.end_of_attempt(began_at),
+                patience=time.patience,
             )
             outcome: Outcome | None = None
             async with aclosing(self._watched(ask)) as events:

@@ -1,4 +1,4 @@
-"""What the gateway writes about its work: one JSON line for each call, and one for each fault of its own.
+"""What the gateway writes about its work: a JSON line for each call, each change by an operator, each fault of its own.
 
 Never a prompt, a picture or a credential: what may be written is listed here, field by field.
 """
@@ -15,6 +15,7 @@ LOGGERS: Final = ("gateway", "core", "function_app")
 """Under these stand all loggers of the gateway."""
 
 _calls: Final = logging.getLogger("gateway.calls")
+_changes: Final = logging.getLogger("gateway.changes")
 _faults: Final = logging.getLogger("gateway.faults")
 
 
@@ -60,6 +61,26 @@ class CallRecord:
     def write(self) -> None:
         """Write the line."""
         _calls.info("%s", orjson.dumps(asdict(self)).decode())
+
+
+@dataclass(slots=True, kw_only=True)
+class ChangeRecord:
+    """One change by an operator, as the log tells it."""
+
+    event_id: str
+    admin: str
+    """The `sub` of the admin's JWT."""
+    action: str
+    """`create`, `change`, `rotate` or `delete`."""
+    key_id: str
+    details: tuple[str, ...] = ()
+    """Which fields were given."""
+    outcome: str = "done"
+    """`perhaps`: the store did not answer, so it may have been made or not."""
+
+    def write(self) -> None:
+        """Write the line."""
+        _changes.info("%s", orjson.dumps(asdict(self)).decode())
 
 
 def write_fault(fault: BaseException, event_id: str) -> None:

@@ -6,6 +6,7 @@ does it: pydantic-settings would cost another 120 ms of CPU at every cold start.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from core.contract.secret import Secret
 from core.environment import Environment, SettingsError, url
 from core.generation import Limits
 from core.settings_json import read_catalogue, read_keys
+from core.settings_storage import read_storage
 from core.upstream.receiving import Patience
 
 if TYPE_CHECKING:
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
 
     from core.access.virtual_keys import VirtualKey
     from core.catalogue.deployments import Catalogue
+    from core.storage.account import Account
 
 FEWEST_SECRET_BYTES: Final = 32
 """RFC 7518 §3.2: an HS256 key is at least as long as its hash."""
 
 MOST_RETRIES: Final = 10
+MOST_URL_HOURS: Final = 7 * 24
+"""The longest that a link can be signed for with the app's identity (REST reference, "Get User Delegation Key")."""
 
 _JWT_KEYS: Final = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PUBLIC_KEY", "GATEWAY_JWT_JWKS_URL")
 
@@ -57,13 +62,23 @@ class Settings:
 
     catalogue: Catalogue
     keys: tuple[VirtualKey, ...]
+    key_cache_seconds: float
+    """How long a stored key counts as it was read."""
     jwt: JwtSettings | None
     identity: IdentitySettings | None
+    storage: Account | None
+    """Where state is kept; None: in this process only."""
     limits: Limits
     policy: Policy
     patience: Patience
     connect_seconds: float
     heartbeat_seconds: float
+    url_lifetime: dt.timedelta
+    """How long the link to a picture works."""
+    public_url: str | None
+    """The gateway's own address, as callers see it, without a slash at its end."""
+    job_seconds: float
+    """How long a job may take once it has begun."""
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
@@ -72,8 +87,10 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     return Settings(
         catalogue=read_catalogue(env),
         keys=read_keys(env),
+        key_cache_seconds=env.seconds("GATEWAY_KEY_CACHE_SECONDS", 30),
         jwt=_jwt(env),
         identity=_identity(env),
+        storage=read_storage(env),
         limits=Limits(
             call=env.seconds("GATEWAY_DEADLINE_SECONDS", 220),
             attempt=env.seconds("GATEWAY_ATTEMPT_SECONDS", 200),
@@ -88,7 +105,15 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         ),
         connect_seconds=env.seconds("GATEWAY_CONNECT_SECONDS", 5),
         heartbeat_seconds=env.seconds("GATEWAY_HEARTBEAT_SECONDS", 10),
+        url_lifetime=dt.timedelta(hours=env.whole("GATEWAY_URL_HOURS", 24, least=1, most=MOST_URL_HOURS)),
+        public_url=_public_url(env),
+        job_seconds=env.seconds("GATEWAY_JOB_SECONDS", 900),
     )
+
+
+def _public_url(env: Environment) -> str | None:
+    text = env.text("GATEWAY_PUBLIC_URL")
+    return None if text is None else url("GATEWAY_PUBLIC_URL", text, path_allowed=True).rstrip("/")
 
 
 def _jwt(env: Environment) -> JwtSettings | None:

@@ -20,9 +20,11 @@ from pydantic import (
     ValidationError,
 )
 
+from core.access.allowance_json import BudgetForm, RateLimitForm, allowance_of
 from core.access.virtual_keys import VirtualKey
 from core.catalogue.deployments import Catalogue, Deployment, Target
 from core.catalogue.families import FAMILIES, Awake, Family
+from core.catalogue.price_json import PriceForm  # noqa: TC001 -- pydantic reads the annotations
 from core.contract.errors import InvalidRequest
 from core.contract.request import DEPLOYMENT_NAME, parse_api_version
 from core.contract.secret import Secret
@@ -48,7 +50,7 @@ _T = TypeVar("_T")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
 
 class _TargetEntry(_Strict):
@@ -62,7 +64,8 @@ class _TargetEntry(_Strict):
 
 class _DeploymentEntry(_Strict):
     family: str | None = None
-    targets: Annotated[list[_TargetEntry], Field(min_length=1)] = Field(default=[_TargetEntry()])
+    price: PriceForm | None = None
+    targets: Annotated[list[_TargetEntry], Field(min_length=1)] = Field(default_factory=lambda: [_TargetEntry()])
 
 
 class _CatalogueEntry(_Strict):
@@ -78,6 +81,8 @@ class _KeyEntry(_Strict):
     )
     active: bool = True
     expires_at: AwareDatetime | None = None
+    rate_limit: RateLimitForm | None = None
+    budget: BudgetForm | None = None
 
 
 def read_catalogue(env: Environment) -> Catalogue:
@@ -116,6 +121,7 @@ def read_keys(env: Environment) -> tuple[VirtualKey, ...]:
             deployments=frozenset(entry.deployments),
             active=entry.active,
             expires_at=entry.expires_at,
+            allowance=allowance_of(entry.rate_limit, entry.budget),
         )
         for entry in entries
     )
@@ -190,7 +196,12 @@ def _deployment(name: str, entry: _DeploymentEntry, resource: _Resource, familie
     ]
     if len({target.identity for target in targets}) < len(targets):
         raise SettingsError(where, "has the same target twice", "name each endpoint and deployment once")
-    return Deployment(name=name, family=_family(name, entry, where, families), targets=tuple(targets))
+    return Deployment(
+        name=name,
+        family=_family(name, entry, where, families),
+        targets=tuple(targets),
+        own_price=None if entry.price is None else entry.price.price(),
+    )
 
 
 def _family(name: str, entry: _DeploymentEntry, where: str, families: Mapping[str, Family]) -> Family | None:
@@ -240,4 +251,5 @@ def _cure(kind: str, message: str) -> str:
         return "there is no such field; check its spelling"
     if kind == "json_invalid":
         return "it is not valid JSON"
+    message = message.removeprefix("Value error, ")
     return message[0].lower() + message[1:]

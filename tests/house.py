@@ -15,17 +15,19 @@ from unittest import mock
 
 import httpx
 
-from core.bootstrap import build
+from core.bootstrap import construct, utc_now
 from core.settings import read_settings
-from core.upstream.connection import HttpxConnection
+from core.upstream.http1 import Http1Connection
 from emulator.loopback import serving
 from emulator.server import running
 from localhost.host import Host
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import ModuleType
 
+    from core.storage.tables import Tables
     from emulator.calls import Calls
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +66,7 @@ def load_function_app(settings: dict[str, str]) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID")
+    ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID", "AzureWebJobsStorage", "WEBSITE_INSTANCE_ID")
     others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with mock.patch.dict(os.environ, {**others, **settings}, clear=True):
         spec.loader.exec_module(module)
@@ -106,11 +108,14 @@ async def house(
     *,
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    now: Callable[[], dt.datetime] = utc_now,
+    tables: Tables | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Run emulator and gateway. In a setting's text, `{emulator}` stands for the emulator's URL.
 
-    `clock` is the gateway's, monotonic and in seconds; with `wait` it lets seconds go by before it asks again.
+    `clock` is the gateway's, monotonic and in seconds; with `wait` it lets seconds go by before it asks again; `now` is
+    its wall clock. Without `tables` it has those of its settings.
     """
     async with running(**(emulator or {})) as azure:
         values = {
@@ -118,7 +123,7 @@ async def house(
         }
         module = load_function_app(values)
         async with (
-            _connected(module, values, clock=clock, wait=wait),
+            _connected(module, values, clock=clock, wait=wait, now=now, tables=tables),
             serving(Host(module.app, "", values)) as url,
             httpx.AsyncClient(base_url=url, timeout=30) as http,
         ):
@@ -135,11 +140,13 @@ async def _connected(module: ModuleType, values: dict[str, str], **parts: Any) -
         yield
         return
     settings = read_settings(values)
-    connection = HttpxConnection(connect_seconds=settings.connect_seconds)
-    module._gateway = build(settings, connection=connection, **parts)
+    connection = Http1Connection(connect_seconds=settings.connect_seconds)
+    module._built = construct(settings, connection=connection, **parts)
+    module._gateway = module._built.gateway
     try:
         yield
     finally:
+        await module._gateway.flush(1)
         await connection.aclose()
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from core.attempts.cooling import Cooling
 from core.attempts.deciding import Policy
-from core.contract.outcomes import Reason, UpstreamError
-from core.generation import Drawn, GaveUp, Generator, Journal, Limits, Showing
+from core.contract.consumption import Consumed, Tokens
+from core.contract.outcomes import Kind, Reason, UpstreamError
+from core.generation import Drawn, GaveUp, Generator, Limits, Showing
+from core.journal import Journal
 from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, partial, picture, plan, step, target
 
 GONE = failed(Reason.UNREACHABLE)
@@ -32,7 +34,6 @@ class Stage:
             self.upstream,
             self.cooling,
             policy=policy or Policy(),
-            limits=self.limits,
             clock=self.clock,
             wait=wait or self.clock.wait,
             chance=lambda: 0.5,
@@ -46,7 +47,7 @@ class Stage:
             partials=partials,
             api_version=api_version,
             event_id="event-1",
-            ends_at=self.clock() + self.limits.call,
+            time=self.limits.time(self.clock()),
         )
 
     async def run(self, the_plan, **how) -> list:
@@ -262,6 +263,51 @@ async def test_the_trail_has_neither_hosts_nor_secrets():
     assert [{"deployment": "gpt-image-1", "outcome": "rejected", "status": 400, "latency_ms": 0}] == end.trail.as_json()
 
 
+# -- what was drawn ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_picture_drew():
+    """Of a picture the journal keeps how many there are, and the tokens that upstream counted."""
+    usage = {"input_tokens": 5, "output_tokens": 272}
+    stage = Stage(a=[[partial(), picture("QUJD", "QUJE", usage=usage)]])
+
+    await stage.run(one_of_each("a"), images=2)
+
+    drawn = Consumed(step=0, kind=Kind.PICTURE, images=2, tokens=Tokens(text_in=5, image_out=272))
+    assert (drawn,) == stage.journal.consumed
+
+
+async def test_pictures_are_counted_and_not_items():
+    """An item without a picture is none."""
+    empty = picture("QUJD")
+    empty.answer.value["data"].append({"revised_prompt": "a fox"})
+    stage = Stage(a=[[empty]])
+
+    await stage.run(one_of_each("a"))
+
+    assert (Consumed(step=0, kind=Kind.PICTURE, images=1),) == stage.journal.consumed
+
+
+async def test_what_each_attempt_drew():
+    """Every attempt is kept with the step that it asked, and how it ended: retries, and then a fallback."""
+    stage = Stage(a=[[BUSY], [BUSY], [CUT]], b=[[picture()]])
+
+    await stage.run(one_of_each("a", "b"))
+
+    expected = [(0, Kind.THROTTLED, 0), (1, Kind.PICTURE, 1)]
+    assert expected == [(each.step, each.kind, each.images) for each in stage.journal.consumed]
+
+
+async def test_what_an_attempt_in_flight_draws():
+    """Of an attempt whose end nobody sees, it is known that it was made, for as long as it is in flight."""
+    stage = Stage(a=[[partial(), picture()]])
+    async with aclosing(stage.generate(one_of_each("a"), partials=1)) as events:
+        await anext(events)
+        assert (Consumed(step=0, kind=None),) == stage.journal.consumed
+        await anext(events)
+        assert [Kind.PICTURE] == [each.kind for each in stage.journal.consumed]
+
+
 # -- leaving ----------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +336,7 @@ async def test_left_after_a_partial_image():
 
     assert stage.upstream.closed == 1
     assert stage.journal.trail.perhaps_billed
+    assert (Consumed(step=0, kind=None),) == stage.journal.consumed
 
 
 async def test_left_as_a_probe():

@@ -9,7 +9,7 @@ from core.contract.errors import PROVIDER, GatewayError, error_body
 from core.contract.reply import Reply, json_reply
 from core.delivery.failure import failure_of
 from core.delivery.headers import answer_headers
-from core.generation import Journal
+from core.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +31,18 @@ class Envelope:
     """`picture`, or the code of the error that was answered; until then, the caller may have gone."""
     deployment_used: str | None = None
     """The one that drew."""
+    first_event_ms: int | None = None
+    """Milliseconds until a stream's caller was sent the first picture, finished or not."""
 
     @property
     def latency_ms(self) -> int:
         """Milliseconds since the call came in."""
         return round((self.clock() - self.began_at) * 1000)
+
+    def picture_event(self) -> None:
+        """Note that a picture is sent as an event."""
+        if self.first_event_ms is None:
+            self.first_event_ms = self.latency_ms
 
     def extra_fields(self, drawn: Drawn) -> dict[str, Any]:
         """The gateway's own fields on an answer with pictures."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
-from core.contract.errors import UpstreamFailure
+from core.contract.errors import UpstreamFailure, wait_headers
 from core.contract.outcomes import SHOWN, Kind
 
 if TYPE_CHECKING:
@@ -60,4 +59,4 @@ def _retry_headers(failure: Failed) -> dict[str, str]:
         if failure.kind is not Kind.THROTTLED:
             return {}
         seconds = UNSTATED_RETRY_AFTER_SECONDS
-    return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
+    return wait_headers(seconds)

@@ -1,7 +1,8 @@
-"""The headers that say which deployment answered, and after what (contract §4)."""
+"""The headers that say which deployment answered and after what, and what is left of the key's limits (contract §4)."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from core.catalogue.fitting import Fitted
@@ -10,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.catalogue.plan import Step
-    from core.generation import Trail
+    from core.governance.standing import Standing
+    from core.journal import Trail
 
 
 def answer_headers(step: Step, trail: Trail, relayed: Mapping[str, str]) -> dict[str, str]:
@@ -23,4 +25,17 @@ def answer_headers(step: Step, trail: Trail, relayed: Mapping[str, str]) -> dict
     }
     if isinstance(step.fitted, Fitted) and step.fitted.dropped:
         headers["x-gateway-dropped-params"] = ", ".join(step.fitted.dropped)
+    return headers
+
+
+def limit_headers(standing: Standing | None) -> dict[str, str]:
+    """How a key stands with its limits, named as OpenAI names them; None: it has none, or that is not known."""
+    if standing is None:
+        return {}
+    headers = {}
+    for name, rate in (("requests", standing.requests), ("images", standing.images)):
+        if rate is not None:
+            headers[f"x-ratelimit-limit-{name}"] = str(rate.limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(rate.remaining)
+            headers[f"x-ratelimit-reset-{name}"] = f"{math.ceil(rate.reset_seconds)}s"
     return headers

@@ -9,7 +9,7 @@ from core.contract.errors import Overdue, Stopping
 from core.logs import write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from core.delivery.envelope import Envelope
     from core.generation import Progress
@@ -45,14 +45,27 @@ class Reader:
     reading does not hold upstream for ever: when the call's time is over, the generation is ended.
     """
 
-    def __init__(self, events: AsyncGenerator[Progress], grace: Grace, envelope: Envelope, *, seconds: float) -> None:
-        """`seconds` are what is left of the call's time."""
+    def __init__(
+        self,
+        events: AsyncGenerator[Progress],
+        grace: Grace,
+        envelope: Envelope,
+        *,
+        seconds: float,
+        finish: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`seconds` are what is left of the call's time.
+
+        `finish` waits for a generation that goes on when it is no longer read; closing the reader waits for it.
+        """
+        self._finish = finish
         self._events = events
         self._grace = grace
         self._envelope = envelope
         self._pending: asyncio.Task[Progress] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + SLACK_SECONDS, self._close_soon)
+        slack = SLACK_SECONDS if finish is None else 0.0  # one that goes on does not end by itself
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + slack, self._close_soon)
 
     async def wait(self, seconds: float | None = None) -> Progress | None:
         """Give the next event, or None if there is none within `seconds`. Raises Stopping or Overdue."""
@@ -69,6 +82,11 @@ class Reader:
         if self._grace.over.done():
             raise Stopping(retry_safe=self._envelope.journal.trail.calls == 0)
         return None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the generation goes on when it is no longer read, so that its outcome can be asked for again."""
+        return self._finish is not None
 
     async def aclose(self) -> None:
         """Stop reading and free all that the generation holds.
@@ -91,6 +109,8 @@ class Reader:
             if not pending.cancelled() and (fault := pending.exception()) is not None:
                 write_fault(fault, self._envelope.event_id)
         await self._events.aclose()
+        if self._finish is not None:
+            await self._finish()
 
 
 async def _next(events: AsyncGenerator[Progress]) -> Progress:

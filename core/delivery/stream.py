@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from core.contract.answer import ERROR, PARTIAL, unfold
+from core.contract.answer import ERROR, PARTIAL
 from core.contract.document import Document
 from core.contract.errors import InternalFault, Overdue, Stopping
-from core.contract.reply import EVENT_STREAM, Reply
+from core.contract.reply import Reply
+from core.delivery.composing import STREAM_HEADERS
+from core.delivery.events import event_of
 from core.delivery.failure import failure_of
 from core.delivery.headers import answer_headers
 from core.delivery.pieces import in_pieces
@@ -20,22 +22,17 @@ from core.generation import Drawn, GaveUp, Showing
 from core.logs import write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from core.contract.document import Buffer
-    from core.delivery.envelope import Envelope
+    from core.delivery.composing import Composer
     from core.delivery.reader import Reader
     from core.generation import Progress
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-_HEADERS: Final = {
-    "content-type": f"{EVENT_STREAM}; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
 
 
-async def deliver_stream(reader: Reader, envelope: Envelope, *, heartbeat_seconds: float) -> Reply:
+async def deliver_stream(reader: Reader, composer: Composer, *, heartbeat_seconds: float) -> Reply:
     """Answer with the first event, or with a silent stream once `heartbeat_seconds` have gone by without one."""
     try:
         first = await reader.wait(heartbeat_seconds)
@@ -44,20 +41,20 @@ async def deliver_stream(reader: Reader, envelope: Envelope, *, heartbeat_second
         raise
     if isinstance(first, GaveUp):
         await reader.aclose()
-        return envelope.gave_up(first)
-    headers = dict(_HEADERS)
+        return await composer.compose(first)
+    headers = dict(STREAM_HEADERS)
     if first is not None:
         relayed = first.partial.relayed if isinstance(first, Showing) else first.picture.relayed
         headers = {**answer_headers(first.step, first.trail, relayed), **headers}
-    return Reply(status=200, headers=headers, body=_Body(first, reader, envelope, heartbeat_seconds))
+    return Reply(status=200, headers=headers, body=_Body(first, reader, composer, heartbeat_seconds))
 
 
 class _Body:
     """The stream itself. Closing it frees the generation, also where nobody began to read."""
 
-    def __init__(self, first: Progress | None, reader: Reader, envelope: Envelope, heartbeat_seconds: float) -> None:
+    def __init__(self, first: Progress | None, reader: Reader, composer: Composer, heartbeat_seconds: float) -> None:
         self._reader = reader
-        self._pieces = _pieces(first, reader, envelope, heartbeat_seconds)
+        self._pieces = _pieces(first, reader, composer, heartbeat_seconds)
 
     def __aiter__(self) -> AsyncIterator[Buffer]:
         return self
@@ -71,17 +68,19 @@ class _Body:
 
 
 async def _pieces(
-    event: Progress | None, reader: Reader, envelope: Envelope, heartbeat_seconds: float
+    event: Progress | None, reader: Reader, composer: Composer, heartbeat_seconds: float
 ) -> AsyncGenerator[Buffer]:
+    envelope = composer.envelope
     try:
         while True:
-            for piece in in_pieces(_told(event, envelope)):
+            for piece in await _told(event, composer):
                 yield piece
             if isinstance(event, Drawn | GaveUp):
                 return
             event = None
             event = await reader.wait(heartbeat_seconds)
     except (Stopping, Overdue) as end:
+        end.retry_safe = end.retry_safe or reader.goes_on
         yield _error(envelope.error_value(end))
     except Exception as fault:  # noqa: BLE001 -- the status has gone out: the caller must hear of it as an event
         write_fault(fault, envelope.event_id)
@@ -90,27 +89,21 @@ async def _pieces(
         await reader.aclose()
 
 
-def _told(event: Progress | None, envelope: Envelope) -> Iterator[Buffer]:
+async def _told(event: Progress | None, composer: Composer) -> Iterable[Buffer]:
     match event:
         case None:
-            yield KEEP_ALIVE
+            return (KEEP_ALIVE,)
         case Showing():
+            composer.envelope.picture_event()
             partial = event.partial.event
-            yield from _event(PARTIAL, Document({"index": 0, **partial.value, "type": PARTIAL}, partial.literals))
+            value = {"index": 0, **partial.value, "type": PARTIAL}
+            return in_pieces(event_of(PARTIAL, Document(value, partial.literals)))
         case Drawn():
-            extra_fields = envelope.extra_fields(event)
-            for completed in unfold(event.picture.answer):
-                value = {**completed.value, "extra_fields": extra_fields}
-                yield from _event(completed.value["type"], Document(value, completed.literals))
+            composer.envelope.picture_event()
+            return (await composer.compose(event)).whole
         case GaveUp():
-            yield _error(envelope.error_value(failure_of(event)))
+            return (_error(composer.envelope.error_value(failure_of(event))),)
 
 
 def _error(value: dict[str, Any]) -> bytes:
-    return b"".join(_event(ERROR, Document({**value, "type": ERROR})))
-
-
-def _event(name: str, document: Document) -> Iterator[Buffer]:
-    yield b"event: %s\ndata: " % name.encode()
-    yield from document.render()
-    yield b"\n\n"
+    return b"".join(event_of(ERROR, Document({**value, "type": ERROR})))

@@ -4,36 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.contract.answer import with_indexes
-from core.contract.reply import JSON, Reply
-from core.delivery.headers import answer_headers
-from core.delivery.pieces import in_pieces
+from core.contract.errors import Overdue, Stopping
+from core.contract.reply import Reply
 from core.generation import Drawn, GaveUp
 
 if TYPE_CHECKING:
-    from core.delivery.envelope import Envelope
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from core.contract.document import Buffer
+    from core.delivery.composing import Composer
     from core.delivery.reader import Reader
 
 
-async def deliver_whole(reader: Reader, envelope: Envelope) -> Reply:
-    """Wait for the end of a generation and answer with it. Raises Stopping."""
+async def deliver_whole(reader: Reader, composer: Composer) -> Reply:
+    """Wait for the end of a generation and answer with it. Raises Stopping or Overdue.
+
+    Of a generation that goes on, the caller is told now that it is not there yet; it is waited for behind the answer,
+    within the invocation.
+    """
     try:
         event = await reader.wait()
         while not isinstance(event, Drawn | GaveUp):
             event = await reader.wait()
-    finally:
+        reply = await composer.compose(event)
+    except (Stopping, Overdue) as end:
+        if reader.goes_on:
+            end.retry_safe = True  # who asks again gets what comes of this very generation
+            return _with_the_rest_behind(composer.envelope.refused(end), reader)
         await reader.aclose()
-    return envelope.gave_up(event) if isinstance(event, GaveUp) else _drawn(event, envelope)
+        raise
+    except BaseException:
+        await reader.aclose()
+        raise
+    await reader.aclose()
+    return reply
 
 
-def _drawn(drawn: Drawn, envelope: Envelope) -> Reply:
-    body = with_indexes(drawn.picture.answer, envelope.extra_fields(drawn)).render()
+def _with_the_rest_behind(reply: Reply, reader: Reader) -> Reply:
+    length = str(sum(len(piece) for piece in reply.whole))
     return Reply(
-        status=200,
-        headers={
-            **answer_headers(drawn.step, drawn.trail, drawn.picture.relayed),
-            "content-type": JSON,
-            "content-length": str(sum(len(piece) for piece in body)),
-        },
-        body=tuple(in_pieces(body)),
+        status=reply.status, headers={**reply.headers, "content-length": length}, body=_Tailed(reply.whole, reader)
     )
+
+
+class _Tailed:
+    """An answer that is there, and a generation to be waited for after it.
+
+    The caller has the whole answer by its length. The response is ended later, so that the host sees a call in flight
+    and leaves the process alone.
+    """
+
+    def __init__(self, body: tuple[Buffer, ...], reader: Reader) -> None:
+        self._reader = reader
+        self._pieces = _pieces(body, reader)
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        return self._pieces
+
+    async def aclose(self) -> None:
+        await self._pieces.aclose()
+        await self._reader.aclose()
+
+
+async def _pieces(body: tuple[Buffer, ...], reader: Reader) -> AsyncGenerator[Buffer]:
+    for piece in body:
+        yield piece
+    await reader.aclose()

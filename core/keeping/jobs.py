@@ -69,6 +69,8 @@ class Order:
     event_id: str
     base_url: str = ""
     """Where the gateway serves pictures itself, if it does."""
+    hold: Mapping[str, int | str] | None = None
+    """What is reserved for it of its key's limits (see Admission.hold)."""
     result: str | None = None
     """The name under which the outcome is put for those who came by a queue."""
 
@@ -93,6 +95,11 @@ class Job:
 
 class StillRunning(Exception):
     """Another process carries the job out, or has died less than its lease ago: ask again later."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds` from now it is known which."""
+        super().__init__(f"still running; ask again in {seconds:.0f} s")
+        self.seconds = seconds
 
 
 class Jobs:
@@ -125,7 +132,7 @@ class Jobs:
         except Exists:
             found = await self.get(job_id)
             if found is None:
-                raise StillRunning from None  # its time was just over: the next delivery is a new order
+                raise StillRunning(1.0) from None  # its time was just over: the next delivery is a new order
             return found
 
     async def get(self, job_id: str) -> Job | None:
@@ -150,7 +157,7 @@ class Jobs:
         """
         while (job := await self.get(job_id)) is not None:
             if job.state is State.RUNNING and _time(job.row, "lease_until") > self._now():
-                raise StillRunning
+                raise StillRunning((_time(job.row, "lease_until") - self._now()).total_seconds())
             if job.state not in {State.QUEUED, State.RUNNING}:
                 return None if job.announced else job
             try:
@@ -159,6 +166,10 @@ class Jobs:
                 continue
             return await self._job(row)
         return None
+
+    async def put_back(self, job: Job) -> None:
+        """Let somebody else begin, because nothing was asked. Raises Changed: the job is somebody else's by now."""
+        await self._change(job.row, state=State.QUEUED)
 
     async def asking(self, job: Job) -> Job:
         """Write down that the model is about to be asked. Raises Changed: the job is somebody else's by now."""
@@ -241,6 +252,7 @@ def _written(order: Order) -> Mapping[str, object]:
         "api_version": order.api_version,
         "event_id": order.event_id,
         "base_url": order.base_url,
+        "hold": order.hold,
         "result": order.result,
     }
 

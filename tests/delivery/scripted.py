@@ -10,7 +10,8 @@ import orjson
 from core.contract.outcomes import Failed, Reason
 from core.delivery.envelope import Envelope
 from core.delivery.reader import Grace, Reader
-from core.generation import Drawn, GaveUp, Journal, Showing, Trace, Trail
+from core.generation import Drawn, GaveUp, Showing
+from core.journal import Journal, Trace, Trail
 from tests.fakes import Clock, failed, partial, picture, step
 
 if TYPE_CHECKING:

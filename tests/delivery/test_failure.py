@@ -8,7 +8,7 @@ import pytest
 
 from core.contract.outcomes import SHOWN, Kind, Reason, UpstreamError
 from core.delivery.failure import ONLY_COOLING, failure_of
-from core.generation import Trail
+from core.journal import Trail
 from tests.delivery.scripted import EVENT_ID, TRAIL, body_of, envelope, gave_up
 from tests.fakes import failed
 

@@ -7,9 +7,11 @@ import logging
 
 import pytest
 
+from core.contract.answer import ERROR
 from core.contract.errors import Overdue
 from core.contract.outcomes import Reason, UpstreamError
 from core.contract.reply import Stream
+from core.delivery.composing import Composer
 from core.delivery.reader import Grace, Reader
 from core.delivery.stream import KEEP_ALIVE, deliver_stream
 from tests.delivery.scripted import (
@@ -24,7 +26,7 @@ from tests.delivery.scripted import (
     reader,
     showing,
 )
-from tests.fakes import COMPLETED, PARTIAL, failed, refused
+from tests.fakes import COMPLETED, PARTIAL, Clock, failed, refused
 
 SOON = 0.01
 NEVER = 60.0
@@ -32,7 +34,7 @@ NEVER = 60.0
 
 async def start(generation, *, heartbeat=NEVER, grace=None, about=None):
     about = about or envelope(stream=True)
-    return await deliver_stream(reader(generation, about, grace), about, heartbeat_seconds=heartbeat)
+    return await deliver_stream(reader(generation, about, grace), Composer(about), heartbeat_seconds=heartbeat)
 
 
 async def whole(reply) -> bytes:
@@ -135,6 +137,34 @@ async def test_an_event_goes_out_before_the_next_is_there():
     await reply.body.aclose()
 
     assert [PARTIAL] == [name for name, _ in events_of(bytes(piece))]
+
+
+@pytest.mark.parametrize("script", [[showing(), drawn()], [drawn()]], ids=["a partial image", "the picture"])
+async def test_the_time_of_the_first_picture(script):
+    """It is noted when the first picture goes out, finished or not; silence before it is no picture."""
+    clock = Clock()
+    about = envelope(clock, stream=True)
+    gate = asyncio.Event()
+    reply = await start(Generation(gate, *script), heartbeat=SOON, about=about)
+    pieces = aiter(reply.body)
+    assert (KEEP_ALIVE, None) == (await anext(pieces), about.first_event_ms)
+
+    clock.pass_by(20)
+    gate.set()
+    async for _ in pieces:
+        clock.pass_by(1)
+
+    assert 21_500 == about.first_event_ms
+
+
+async def test_no_first_picture():
+    """An answer without a picture has no such time."""
+    about = envelope(stream=True)
+    gate = asyncio.Event()
+    reply = await start(Generation(gate, gave_up()), heartbeat=SOON, about=about)
+    gate.set()
+    assert [ERROR] == [name for name, _ in events_of(await whole(reply))]
+    assert about.first_event_ms is None
 
 
 # -- silence ----------------------------------------------------------------------------------------------------------

@@ -8,15 +8,16 @@ import pytest
 
 from core.contract.errors import Stopping
 from core.contract.outcomes import Reason
+from core.delivery.composing import Composer
 from core.delivery.reader import Grace
 from core.delivery.whole import deliver_whole
-from core.generation import Trail
+from core.journal import Trail
 from tests.delivery.scripted import EVENT_ID, TRAIL, Generation, body_of, drawn, envelope, gave_up, reader, showing
 from tests.fakes import Clock, failed
 
 
 async def answer(generation, about=None):
-    return await deliver_whole(reader(generation, about := about or envelope()), about)
+    return await deliver_whole(reader(generation, about := about or envelope()), Composer(about))
 
 
 async def test_the_body():
@@ -127,7 +128,7 @@ async def test_the_gateway_stops(calls):
     """A call that cannot be finished before the gateway stops ends; trying again is safe if nobody was called."""
     generation, grace = Generation(asyncio.Event()), Grace()
     about = envelope(trail=Trail(calls=calls))
-    task = asyncio.ensure_future(deliver_whole(reader(generation, about, grace), about))
+    task = asyncio.ensure_future(deliver_whole(reader(generation, about, grace), Composer(about)))
     await asyncio.sleep(0)
     grace.end()
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import sys
 from typing import Any
 
 import pytest
 
+from core.access.records import Terms
+from core.access.stored_keys import StoredKeys
+from core.environment import Environment
+from core.settings_storage import read_storage
+from core.storage.azure_tables import AzureTables
+from core.upstream.http1 import Http1Connection
+from core.upstream.identity import NoIdentity
 from tests.house import ROOT, environment, house, key_record
 from tests.http.wire import path, refusal, said
 
@@ -117,19 +125,47 @@ class TestAlone:
     async def test_ends(self, what):
         """It ends with a non-zero status and one line that names the setting and the cure, and no secret."""
         settings, named, cure = WRONG[what]
-        ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID")
-        others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "localhost", "--port", "0"),
-            cwd=ROOT,
-            env={**others, **environment("https://azure.example", **settings)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(30):
-            out, err = (part.decode() for part in await process.communicate())
+        status, out, err = await alone(environment("https://azure.example", **settings))
         last = err.strip().splitlines()[-1]
-        assert (True, b"") == (process.returncode != 0, out.encode())
+        assert (True, "") == (status != 0, out)
         assert [True, True, False] == [word in last for word in (named, cure, SECRET)]
         assert "Traceback" not in err
+
+    async def test_an_id_that_a_stored_key_has(self, azurite, azure_account_tables):
+        """A key of the setting with the id of a stored one ends it too: what only the store knows is asked first."""
+        stored = StoredKeys(azure_account_tables, now=lambda: dt.datetime.now(dt.UTC))
+        record = (await stored.create(Terms(name="x"))).record
+        settings = {"AzureWebJobsStorage": azurite, "GATEWAY_VIRTUAL_KEYS": [key_record(id=record.id)]}
+        status, out, err = await alone(environment("https://azure.example", **settings))
+        await stored.delete(record)
+        last = err.strip().splitlines()[-1]
+        assert (True, "") == (status != 0, out)
+        assert [True] * 3 == [word in last for word in ("GATEWAY_VIRTUAL_KEYS", record.id, "another id")]
+        assert "Traceback" not in err
+
+
+@pytest.fixture
+async def azure_account_tables(azurite):
+    """The tables that an app has whose storage is Azurite."""
+    account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
+    assert account is not None
+    connection = Http1Connection(connect_seconds=5.0)
+    yield AzureTables(account, connection, NoIdentity())
+    await connection.aclose()
+
+
+async def alone(settings: dict[str, str]) -> tuple[int | None, str, str]:
+    """Run it until it ends: its status, and what it said to stdout and stderr."""
+    ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID", "AzureWebJobsStorage")
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "localhost", "--port", "0"),
+        cwd=ROOT,
+        env={**others, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = (part.decode() for part in await process.communicate())
+    return process.returncode, out, err

@@ -456,13 +456,6 @@ class TestResponseFormat:
         assert response.status_code == 200
         assert "response_format" not in families.calls.last.body
 
-    @pytest.mark.parametrize("family", GPT_IMAGES)
-    async def test_url_of_what_gives_none(self, families, family):
-        """A model that gives only base64 cannot answer `url`: 400 before anything goes upstream."""
-        response = await families.draw(family, response_format="url")
-        assert (400, "url_not_available", "response_format") == said(response)
-        assert len(families.calls) == 0
-
     @pytest.mark.parametrize(
         ("asked", "upstream", "given"),
         [

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.house import KEY, PROMPT, environment, events_of
+from tests.http.governing import PATH, TRUST, token
 from tests.worker.processes import ROOT, running
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def azure() -> Iterator[str]:
 @pytest.fixture
 async def gateway(worker_host: StartHost, azure: str) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the gateway under the worker, with the key of team A."""
-    url = worker_host(ROOT, environment(azure, GATEWAY_HEARTBEAT_SECONDS="0.05"))
+    url = worker_host(ROOT, environment(azure, GATEWAY_HEARTBEAT_SECONDS="0.05", **TRUST))
     headers = {"authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
         yield client
@@ -46,9 +47,20 @@ async def _emulated(azure: str, deployment: str) -> list[dict[str, object]]:
 
 
 async def test_it_indexes(gateway: httpx.AsyncClient) -> None:
-    """The worker finds the three functions, the one for every other path last by name."""
+    """The worker finds every function, the one for every other path last by name."""
     functions = (await gateway.get("/_host/functions")).json()
-    assert ["generate_image", "health", "zz_unknown_path"] == sorted(functions)
+    assert [
+        "generate_image",
+        "governance_key",
+        "governance_key_rotate",
+        "governance_key_usage",
+        "governance_keys",
+        "governance_usage",
+        "health",
+        "image",
+        "openapi",
+        "zz_unknown_path",
+    ] == sorted(functions)
 
 
 async def test_it_indexes_whatever_the_settings(worker_host: StartHost) -> None:
@@ -66,6 +78,27 @@ async def test_a_picture(gateway: httpx.AsyncClient) -> None:
     """A picture comes as JSON."""
     answer = await gateway.post(IMAGES.format("gpt-image-1--fault-bytes-2000000"), json=BODY)
     assert (200, 2_000_000) == (answer.status_code, len(answer.json()["data"][0]["b64_json"]))
+
+
+async def test_a_key_for_a_while(gateway: httpx.AsyncClient) -> None:
+    """A key is made, shown, changed, draws, and is gone; the description is there as well."""
+    headers = {"authorization": f"Bearer {token()}"}
+    body = {"name": "Team B", "deployments": ["*"]}
+    made = (await gateway.post(PATH, json=body, headers=headers)).json()
+    path = f"{PATH}/{made['virtual_key']['id']}"
+    change = {**headers, "if-match": made["virtual_key"]["etag"]}
+    own = {"authorization": f"Bearer {made['key']}"}
+    image = IMAGES.format("gpt-image-1--fault-bytes-400")
+    answers = [
+        await gateway.get(path.replace("/api/governance", "/API/Governance"), headers=headers),
+        await gateway.put(path, json={"name": "Team C"}, headers=change),
+        await gateway.put(path, json={"name": "Team D"}, headers=change),
+        await gateway.post(image, json=BODY, headers=own),
+        await gateway.delete(path, headers=headers),
+        await gateway.post(image, json=BODY, headers=own),
+        await gateway.get("/openapi.json"),
+    ]
+    assert [200, 200, 412, 200, 204, 401, 200] == [answer.status_code for answer in answers]
 
 
 async def test_events_come_one_by_one(gateway: httpx.AsyncClient) -> None:
@@ -95,7 +128,7 @@ async def test_a_whole_stream(gateway: httpx.AsyncClient) -> None:
     assert [*["image_generation.partial_image"] * 2, "image_generation.completed"] == names
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/", "/openai/nothing"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/", "/openai/nothing", "/api/governance"])
 async def test_other_paths(gateway: httpx.AsyncClient, path: str) -> None:
     """Every other path is 404 in the one error shape."""
     answer = await gateway.get(path)

@@ -1,0 +1,194 @@
+"""The books of one call: let through, settled, told, and written down once, whichever way it ends.
+
+A call's reservation is settled when its generation has ended, which is bounded in time, and not when its answer has
+been read, which is not. Its line in the log and its entry in the ledger are written at the very end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core.contract.outcomes import Kind
+from core.contract.reply import Stream
+from core.contract.request import DEPLOYMENT_NAME
+from core.delivery.headers import limit_headers
+from core.generation import Showing
+from core.governance.costs import NOTHING, Bill, bill_of
+from core.governance.entry import entry_of
+from core.governance.governor import Admission
+from core.governance.places import Payer
+from core.logs import CallRecord
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+
+    from core.access.caller import Caller
+    from core.catalogue.plan import Plan
+    from core.contract.document import Buffer
+    from core.contract.reply import Reply
+    from core.contract.request import ImageRequest
+    from core.delivery.envelope import Envelope
+    from core.generation import Progress
+    from core.governance.governor import Governor
+    from core.governance.ledger import Ledger
+    from core.governance.standing import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bookkeeping:
+    """What the books of all calls are kept with."""
+
+    governor: Governor
+    ledger: Ledger
+    now: Callable[[], dt.datetime]
+    """The wall clock, in UTC."""
+
+    def open(self, deployment: str, envelope: Envelope) -> Books:
+        """Open the books of a call for a deployment, by the name in its path."""
+        return Books(self, deployment, envelope)
+
+    async def flush(self, seconds: float) -> None:
+        """Settle and write what waits, because the process ends; what cannot be within so many seconds is lost."""
+        await asyncio.gather(self.governor.flush(seconds), self.ledger.flush(seconds))
+
+
+class Books:
+    """The books of one call. Filled in as the call is understood; to be closed, or left to the stream's closing."""
+
+    def __init__(self, parts: Bookkeeping, deployment: str, envelope: Envelope) -> None:
+        self.caller: Caller | None = None
+        self.request: ImageRequest | None = None
+        self.plan: Plan | None = None
+        self._parts = parts
+        self._deployment = deployment if DEPLOYMENT_NAME.fullmatch(deployment) else "(not a name)"
+        self._envelope = envelope
+        self._admission: Admission | None = None
+        self._bill: Bill | None = None
+        self._closed = False
+
+    async def admit(self, *, overrun_seconds: float = 0.0) -> None:
+        """Reserve what the call may use; `overrun_seconds` is how much longer than other calls it may take.
+
+        Raises Forbidden, RateLimited, BudgetExceeded or LimitsUnavailable.
+        """
+        if self.caller is None or self.request is None or self.plan is None:
+            raise AssertionError("a call is let through once it has been understood")
+        self._admission = await self._parts.governor.admit(
+            self.caller, self.plan, self.request.images, overrun_seconds=overrun_seconds
+        )
+
+    @property
+    def hold(self) -> Mapping[str, int | str] | None:
+        """What was reserved, for whoever will carry the call out; None: nothing was."""
+        return None if self._admission is None else self._admission.hold
+
+    def hand_over(self) -> None:
+        """Leave what was reserved to whoever has its `hold`."""
+        self._admission = None
+
+    def take_over(self, hold: Mapping[str, int | str]) -> None:
+        """Take what was reserved when the order was taken."""
+        if self.caller is None:
+            raise AssertionError("a call is let through once it is known whose it is")
+        self._admission = Admission.of(self.caller, hold)
+
+    async def settled(self, events: AsyncGenerator[Progress]) -> AsyncGenerator[Progress]:
+        """Pass on the events of a generation, and settle what it came to as soon as it has ended."""
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if not isinstance(event, Showing):
+                        self._settle()
+                    yield event
+                    del event  # megabytes, and the next one may be long in coming
+        finally:
+            self._settle()
+
+    def closed_with(self, reply: Reply) -> Reply:
+        """Close with the answer: now if all of it is there, else when its stream is closed."""
+        if isinstance(reply.body, tuple):
+            self.close(status=reply.status)
+            return reply
+        return replace(reply, body=_Recorded(reply.body, lambda: self.close(status=reply.status)))
+
+    async def with_limits(self, reply: Reply) -> Reply:
+        """The answer with what is left of the key's limits. Where the caller leaves meanwhile, its stream is closed."""
+        try:
+            return reply.with_headers(limit_headers(await self._standing()))
+        except asyncio.CancelledError:
+            if isinstance(reply.body, Stream):
+                await reply.body.aclose()
+            raise
+
+    def close(self, *, status: int | None) -> None:
+        """Write the call down, once; `status` None: the caller had gone before it was answered."""
+        if self._closed:
+            return
+        self._closed = True
+        bill = self._settle()
+        record = self._record(status)
+        record.write()
+        if self.caller is not None:
+            self._parts.ledger.note(
+                entry_of(
+                    record,
+                    payer=Payer(id=self.caller.id, is_admin=self.caller.is_admin),
+                    ended_at=self._parts.now(),
+                    request=self.request,
+                    plan=self.plan,
+                    bill=bill,
+                    first_event_ms=self._envelope.first_event_ms,
+                )
+            )
+
+    async def _standing(self) -> Standing | None:
+        """How the key stood when the call was let through; or how it stands now, where it was not."""
+        if self._admission is not None:
+            return self._admission.standing
+        return None if self.caller is None else await self._parts.governor.standing(self.caller)
+
+    def _settle(self) -> Bill:
+        """Settle the reservation, once. The generation, if there was one, has ended."""
+        if self._bill is None:
+            self._bill = NOTHING if self.plan is None else bill_of(self.plan, self._envelope.journal)
+            if self._admission is not None:
+                self._parts.governor.close(self._admission, self._bill)
+        return self._bill
+
+    def _record(self, status: int | None) -> CallRecord:
+        envelope, trail = self._envelope, self._envelope.journal.trail
+        drawn = any(trace.outcome == Kind.PICTURE for trace in trail.traces)
+        return CallRecord(
+            event_id=envelope.event_id,
+            caller=None if self.caller is None else self.caller.id,
+            deployment=self._deployment,
+            deployment_used=envelope.deployment_used,
+            stream=envelope.stream,
+            outcome=envelope.outcome,
+            attempts=trail.calls,
+            tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.lines),
+            status=status,
+            latency_ms=envelope.latency_ms,
+            perhaps_billed=trail.perhaps_billed or (drawn and envelope.outcome == "left"),
+        )
+
+
+class _Recorded:
+    """A stream, with the books closed once it has been closed."""
+
+    def __init__(self, stream: Stream, at_the_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._at_the_end = at_the_end
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._at_the_end()

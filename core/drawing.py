@@ -1,0 +1,107 @@
+"""Drawing what was wished for, and answering with it: the second half of a call's walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.delivery.composing import Composer
+from core.delivery.reader import Grace, Reader
+from core.delivery.stream import deliver_stream
+from core.delivery.whole import deliver_whole
+from core.generation import Drawn, GaveUp
+from core.keeping.keeper import Keeper
+from core.keeping.outcomes import keep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from core.bookkeeping import Books
+    from core.catalogue.plan import Plan
+    from core.contract.reply import Reply
+    from core.contract.request import ImageRequest
+    from core.delivery.envelope import Envelope
+    from core.generation import Generator, Limits, Progress
+    from core.keeping.once import Claim
+    from core.keeping.pictures import HostingOfACall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be drawn, checked and resolved."""
+
+    request: ImageRequest
+    plan: Plan
+    api_version: str | None
+    hosting: HostingOfACall | None
+    """Where the caller asked for URLs."""
+
+
+class Studio:
+    """Where pictures are drawn."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        limits: Limits,
+        heartbeat_seconds: float,
+        clock: Callable[[], float],
+        wait: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """`clock` is monotonic, in seconds; `wait` lets seconds go by."""
+        self._generator = generator
+        self._limits = limits
+        self._heartbeat_seconds = heartbeat_seconds
+        self.clock = clock
+        self.wait = wait
+        self._grace = Grace()
+
+    @property
+    def overrun_seconds(self) -> float:
+        """How much longer than other calls one may take that is drawn under a claim."""
+        return self._limits.attempt
+
+    async def draw(self, wish: Wish, envelope: Envelope, books: Books, claim: Claim | None = None) -> Reply:
+        """Draw and answer. What is drawn under a claim is drawn to its end and kept, whoever leaves."""
+        request = wish.request
+        composer = Composer(envelope, wish.hosting)
+        events = books.settled(
+            self._generator.generate(
+                wish.plan,
+                envelope.journal,
+                images=request.images,
+                partials=request.partials,
+                api_version=wish.api_version,
+                event_id=envelope.event_id,
+                time=self._limits.time(envelope.began_at, overruns=claim is not None),
+            )
+        )
+        keeper = None if claim is None else self._keeper(events, composer, claim)
+        reader = Reader(
+            events if keeper is None else keeper.read(),
+            self._grace,
+            envelope,
+            seconds=self.seconds_left(envelope),
+            finish=None if keeper is None else keeper.finished,
+        )
+        if request.streams:
+            return await deliver_stream(reader, composer, heartbeat_seconds=self._heartbeat_seconds)
+        return await deliver_whole(reader, composer)
+
+    def _keeper(self, events: AsyncGenerator[Progress], composer: Composer, claim: Claim) -> Keeper[Progress]:
+        event_id = composer.envelope.event_id
+
+        async def keep_end(end: Progress) -> None:
+            if isinstance(end, Drawn | GaveUp):
+                await keep(claim, await composer.compose(end), event_id=event_id, wait=self.wait)
+
+        return Keeper(events, is_end=lambda event: isinstance(event, Drawn | GaveUp), keep=keep_end, event_id=event_id)
+
+    def seconds_left(self, envelope: Envelope) -> float:
+        """What is left of a call's time."""
+        return envelope.began_at + self._limits.call - self.clock()
+
+    def end_calls(self) -> None:
+        """End the calls that are still in flight, because the process ends: each is told so."""
+        self._grace.end()

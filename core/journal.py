@@ -1,0 +1,127 @@
+"""What happens in one generation, attempt by attempt: for the next decision, the trail, the log and the bill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from core.attempts.deciding import Tried
+from core.contract.consumption import Consumed
+from core.contract.errors import InvalidRequest
+from core.contract.outcomes import Failed, Kind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from core.attempts.deciding import AskNext
+    from core.catalogue.plan import Plan, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One line of the attempts trail (contract §5): no hosts, no secrets."""
+
+    deployment: str
+    outcome: str
+    status: int | None = None
+    latency_ms: int = 0
+    reason: str | None = None
+    """Why a fallback was passed over."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The line as callers see it."""
+        line = {
+            "deployment": self.deployment,
+            "outcome": self.outcome,
+            "status": self.status,
+            "latency_ms": self.latency_ms,
+        }
+        return line if self.reason is None else {**line, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What was tried, in order."""
+
+    traces: tuple[Trace, ...] = ()
+    calls: int = 0
+    """How often upstream was called."""
+    ambiguous: bool = False
+    """Whether an attempt that ended without a picture may have reached a model."""
+    in_flight: str | None = None
+    """The deployment of an attempt that has begun and not ended."""
+
+    @property
+    def perhaps_billed(self) -> bool:
+        """Whether a picture may have been bought that the caller did not get."""
+        return self.ambiguous or self.in_flight is not None
+
+    @property
+    def lines(self) -> tuple[Trace, ...]:
+        """All that was tried, with what has not ended."""
+        unended = () if self.in_flight is None else (Trace(deployment=self.in_flight, outcome="in_flight"),)
+        return (*self.traces, *unended)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The trail as callers see it."""
+        return [trace.as_json() for trace in self.lines]
+
+
+class Journal:
+    """What has happened in one generation: for the next decision, for the trail, for the log and for the bill."""
+
+    def __init__(self) -> None:
+        self.tried: list[Tried] = []
+        self.trail = Trail()
+        self._ended: list[Consumed] = []
+        self._asked: int | None = None  # the step of an attempt that has begun and not ended
+        self._passed_over: set[int] = set()
+
+    @property
+    def consumed(self) -> tuple[Consumed, ...]:
+        """What each attempt drew, or may have drawn, in their order; with one that has not ended."""
+        unended = () if self._asked is None else (Consumed(step=self._asked, kind=None),)
+        return (*self._ended, *unended)
+
+    def begin(self, plan: Plan, move: AskNext) -> None:
+        """Note that an attempt begins. Until it has ended, nobody knows that it will not be billed."""
+        self.pass_over(plan, move.passed_over)
+        self.trail = replace(self.trail, calls=self.trail.calls + 1, in_flight=plan.steps[move.step].deployment.name)
+        self._asked = move.step
+
+    def end(self, step: Step, move: AskNext, outcome: Outcome, *, began_at: float, now: float) -> None:
+        """Note how an attempt ended."""
+        failed = outcome if isinstance(outcome, Failed) else None
+        self._add(
+            Trace(
+                deployment=step.deployment.name,
+                outcome=failed.reason if failed else outcome.kind,
+                status=outcome.status,
+                latency_ms=round((now - began_at) * 1000),
+            )
+        )
+        ambiguous = failed is not None and failed.kind is Kind.AMBIGUOUS
+        self.trail = replace(self.trail, in_flight=None, ambiguous=self.trail.ambiguous or ambiguous)
+        self._ended.append(Consumed.by(move.step, outcome))
+        self._asked = None
+        if failed:
+            self.tried.append(Tried(step=move.step, target=move.target, outcome=failed, ended_at=now))
+
+    def pass_over(self, plan: Plan, steps: Iterable[int]) -> None:
+        """Note that steps of the plan could not be asked, and why; once each."""
+        for number in steps:
+            if number in self._passed_over:
+                continue
+            self._passed_over.add(number)
+            step = plan.steps[number]
+            misfit = step.fitted if isinstance(step.fitted, InvalidRequest) else None
+            self._add(
+                Trace(
+                    deployment=step.deployment.name,
+                    outcome="passed_over" if misfit else "cooling_off",
+                    reason=misfit.message if misfit else None,
+                )
+            )
+
+    def _add(self, trace: Trace) -> None:
+        self.trail = replace(self.trail, traces=(*self.trail.traces, trace))
