@@ -1,0 +1,162 @@
+"""A gateway that answers what a test says, on loopback, and the command line in front of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from typer.testing import CliRunner
+
+from cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typer.testing import Result
+
+TOKEN = "eyJ.the-admins.token"
+KEY = "sk-bf-the-secret-that-is-shown-once"
+RECORD: dict[str, Any] = {
+    "id": "vk-1",
+    "name": "Team A",
+    "prefix": "sk-bf-1a2b",
+    "deployments": ["gpt-image-2"],
+    "active": True,
+    "expires_at": None,
+    "rate_limit": None,
+    "budget": None,
+    "metadata": {},
+    "created_at": "2026-11-01T08:30:00Z",
+    "updated_at": "2026-11-02T09:00:00Z",
+    "last_used_at": None,
+    "etag": '"1"',
+}
+
+
+def of(**fields: Any) -> dict[str, Any]:
+    """An answer with one key."""
+    return {"virtual_key": {**RECORD, **fields}}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the gateway was asked."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer. A body that is not bytes is sent as JSON; None: the connection breaks."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    breaks: bool = False
+
+
+def error(status: int, code: str, message: str, *, param: str | None = None, **headers: str) -> Row:
+    """An error in the gateway's one shape."""
+    said = {"type": "x", "code": code, "message": message, "param": param, "event_id": "event-1"}
+    return Row(
+        status, {"status_code": status, "error": said}, {name.replace("_", "-"): v for name, v in headers.items()}
+    )
+
+
+class FakeGateway:
+    """Answers each call to a method and path with the next row; the last row stays."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.asked: list[Asked] = []
+        self._rows: dict[tuple[str, str], list[Row]] = {}
+
+    def answers(self, method: str, path: str, *rows: Row | dict[str, Any]) -> None:
+        """Say what a path answers."""
+        self._rows[method, path] = [row if isinstance(row, Row) else Row(body=row) for row in rows]
+
+    def answer(self, asked: Asked) -> Row:
+        """Keep what was asked, and find its answer."""
+        self.asked.append(asked)
+        rows = self._rows.get((asked.method, asked.path), [error(404, "not_found", "There is no such path")])
+        return rows.pop(0) if len(rows) > 1 else rows[0]
+
+    def sent(self, method: str) -> Any:
+        """The body of the one call with a method."""
+        (found,) = [asked for asked in self.asked if asked.method == method]
+        return found.body
+
+    def run(self, *arguments: str, **extra: Any) -> Result:
+        """Run the command line against this gateway."""
+        return run(
+            *arguments, env={"GATEWAY_URL": self.url, "GATEWAY_ADMIN_TOKEN": TOKEN, **extra.pop("env", {})}, **extra
+        )
+
+
+def run(*arguments: str, env: dict[str, str | None] | None = None, **extra: Any) -> Result:
+    """Run the command line with nothing of this shell's settings. A traceback fails the test."""
+    none = dict.fromkeys(
+        ["GATEWAY_URL", "GATEWAY_ADMIN_TOKEN", "GATEWAY_JWT_SECRET", "GATEWAY_JWT_ISSUER", "GATEWAY_JWT_AUDIENCE"]
+    )
+    return CliRunner().invoke(
+        app, arguments, env={**none, **(env or {})}, catch_exceptions=False, prog_name="python -m cli", **extra
+    )
+
+
+@contextmanager
+def fake_gateway() -> Iterator[FakeGateway]:
+    """Run a gateway that answers as it is told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+        def _answer(self) -> None:
+            parts = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            row = gateway.answer(
+                Asked(
+                    self.command, parts.path, dict(parse_qsl(parts.query)), headers, json.loads(body) if body else None
+                )
+            )
+            if row.breaks:
+                self.close_connection = True
+                return
+            content = row.body if isinstance(row.body, bytes) else json.dumps(row.body).encode()
+            self.send_response(row.status)
+            for name, value in {"content-length": str(len(content)), **row.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 -- http.server's names
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        gateway = FakeGateway(f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield gateway
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def failed(shown: Result) -> list[str]:
+    """The lines of stderr of a command that has failed as it should."""
+    assert 1 == shown.exit_code
+    assert "" == shown.stdout
+    assert TOKEN not in shown.stderr
+    return shown.stderr.splitlines()

@@ -1,0 +1,167 @@
+"""What a terminal of 80 columns shows, and what a pipe gets: the command line as its own process."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.cli.fake import KEY, RECORD, TOKEN
+
+pty = pytest.importorskip("pty", reason="terminals of this kind are POSIX's")
+
+KEYS = "/api/governance/virtual-keys"
+ROOT = Path(__file__).parents[2]
+LONG = {
+    **RECORD,
+    "id": "vk-019341f3c0005f2a9c1e",
+    "name": "Marketing · Köln 🎨 " * 9,
+    "deployments": ["gpt-image-2-in-sweden-central-with-a-long-name", "gpt-image-1.5"],
+    "rate_limit": {"images": {"limit": 20, "window": "1h"}, "requests": {"limit": 60, "window": "1m"}},
+    "budget": {"usd": 50, "window": "month"},
+    "expires_at": "2999-01-01T00:00:00Z",
+}
+STYLES = re.compile(r"\x1b\[([0-9;]*)m")
+
+
+def environment(gateway, **variables):
+    """The environment of the command, without this shell's say about colours."""
+    ours = {"GATEWAY_URL": gateway.url, "GATEWAY_ADMIN_TOKEN": TOKEN, "TERM": "xterm-256color"}
+    kept = {name: value for name, value in os.environ.items() if "COLOR" not in name and name != "TTY_COMPATIBLE"}
+    return {**kept, **ours, **variables}
+
+
+def on_a_terminal(gateway, *arguments, columns=80, **variables):
+    """What a terminal is sent."""
+    ours, theirs = pty.openpty()
+    env = environment(gateway, COLUMNS=str(columns), **variables)
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli", *arguments], cwd=ROOT, env=env, stdout=theirs, stderr=theirs, stdin=theirs
+    ):
+        os.close(theirs)
+        shown = b"".join(_pieces(ours))
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def _pieces(terminal):
+    while True:
+        try:
+            piece = os.read(terminal, 65_536)
+        except OSError:  # Linux's way to say that the other side is closed
+            return
+        if not piece:
+            return
+        yield piece
+
+
+def piped(gateway, *arguments, **variables):
+    """What a pipe gets."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=ROOT,
+        env=environment(gateway, **variables),
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_a_table_fits_into_80_columns_and_loses_nothing(gateway):
+    """Ids are whole, so that they can be copied; the rest goes on in the next line."""
+    gateway.answers("GET", KEYS, {"virtual_keys": [LONG], "next_cursor": None})
+
+    shown = STYLES.sub("", on_a_terminal(gateway, "keys", "list"))
+
+    assert 80 >= max(map(cell_len, shown.splitlines()))
+    assert "vk-019341f3c0005f2a9c1e" in shown
+    assert 9 == shown.count("🎨")
+
+
+def test_a_key_is_in_one_piece_however_narrow_the_terminal_is(gateway):
+    """A line break in it would be copied along."""
+    gateway.answers("POST", KEYS, {"virtual_key": LONG, "key": KEY})
+
+    assert KEY in on_a_terminal(gateway, "keys", "create", "--name", "x", columns=20)
+
+
+def test_without_colours_there_are_none(gateway):
+    """`NO_COLOR` (no-color.org); bold stays."""
+    coloured = on_a_terminal(gateway, "keys", "list", GATEWAY_URL="x")
+    plain = on_a_terminal(gateway, "keys", "list", GATEWAY_URL="x", NO_COLOR="1")
+
+    assert "1;31" in STYLES.findall(coloured)
+    assert {"1", "0"} == set(STYLES.findall(plain))
+
+
+def test_a_pipe_gets_no_styles_and_whole_lines(gateway):
+    """Whatever the terminal's width is."""
+    gateway.answers("GET", KEYS, {"virtual_keys": [LONG], "next_cursor": None})
+
+    lines = piped(gateway, "keys", "list", COLUMNS="20").stdout.decode().splitlines()
+
+    assert 3 == len(lines)
+    assert "\x1b" not in "".join(lines)
+    assert not any(line.endswith(" ") for line in lines)
+
+
+def test_characters_that_an_encoding_lacks_are_replaced(gateway):
+    """An old terminal shows less, but shows it."""
+    gateway.answers("GET", KEYS, {"virtual_keys": [LONG], "next_cursor": None})
+
+    ended = piped(gateway, "keys", "list", PYTHONIOENCODING="ascii")
+
+    assert 0 == ended.returncode
+    assert b"Marketing ? K?ln ?" in ended.stdout
+
+
+def test_a_token_is_all_that_a_shell_catches(gateway):
+    """`export GATEWAY_ADMIN_TOKEN=$(python -m cli token --role admin)`."""
+    settings = {"GATEWAY_JWT_SECRET": "s" * 32, "GATEWAY_JWT_ISSUER": "i", "GATEWAY_JWT_AUDIENCE": "a"}
+
+    ended = piped(gateway, "token", "--role", "admin", **settings)
+
+    assert re.fullmatch(rb"[\w-]+\.[\w-]+\.[\w-]+\n", ended.stdout)
+    assert b"" == ended.stderr
+
+
+def test_a_person_is_told_whose_token_it_is_and_until_when(gateway):
+    """On stderr, which a shell does not catch."""
+    settings = {"GATEWAY_JWT_SECRET": "s" * 32, "GATEWAY_JWT_ISSUER": "i", "GATEWAY_JWT_AUDIENCE": "a"}
+
+    assert "A token of the role admin for Zoë, until" in on_a_terminal(
+        gateway, "token", "--role", "admin", "--sub", "Zoë", **settings
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["keys"], ["usage"], ["token"]] + [["keys", name] for name in ("create", "update", "rotate", "usage")],
+)
+def test_every_help_fits_into_80_columns(gateway, command):
+    """And is there without a gateway or a token."""
+    shown = STYLES.sub("", on_a_terminal(gateway, *command, "--help", GATEWAY_URL="x"))
+
+    assert shown.startswith("Usage: python -m cli")
+    assert 80 >= max(map(cell_len, shown.splitlines()))
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(gateway):
+    """`keys list | head -1`."""
+    gateway.answers("GET", KEYS, {"virtual_keys": [LONG] * 2_000, "next_cursor": None})
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli", "keys", "list", "--json"],
+        cwd=ROOT,
+        env=environment(gateway),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert b"" == said
