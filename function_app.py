@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 import azure.functions as func
 from starlette.requests import ClientDisconnect
 
-from core import gateway as answers
+from core import refusals as answers
 from core.bootstrap import construct, report
 from core.contract.errors import Misconfigured
-from core.contract.reply import Stream, json_reply
+from core.contract.reply import json_reply
 from core.contract.request import MAX_BODY_BYTES
 from core.environment import SettingsError
-from core.keeping.jobs import QUEUE as JOB_QUEUE
+from core.gateway import Call
 from core.logs import write_to_the_console
 from core.settings import read_settings
 from core.storage.tables import StoreUnavailable
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from core.bootstrap import Built
     from core.contract.document import Buffer
     from core.contract.errors import BodyTooLarge, BodyTooSlow
-    from core.contract.reply import Reply
-    from core.gateway import Call, Gateway
+    from core.contract.reply import Reply, Stream
+    from core.gateway import Gateway
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-STORAGE: Final = "AzureWebJobsStorage"
-REQUEST_QUEUE: Final = "image-requests"
 BODY_SECONDS: Final = 30.0
 """How long a request's body may take to arrive."""
 MOST_DRAINED_BYTES: Final = 8 << 20
@@ -112,7 +110,7 @@ async def generate_image(req: Request) -> Response:
         return _response(answers.wrong_method(req.method, "POST", headers))
     if _gateway is None:
         return _response(answers.misconfigured(headers))
-    call = answers.Call(
+    call = Call(
         deployment=req.path_params["deployment"],
         headers=headers,
         query=req.query_params.multi_items(),
@@ -218,21 +216,16 @@ async def unknown_path(req: Request) -> Response:
     return _response(answers.unknown_path(_headers(req)))
 
 
+def _working() -> Built:
+    if _built is None:
+        raise AssertionError("queues are listened to only where the settings are right")
+    return _built
+
+
 if _built is not None and _built.takes_messages:  # without storage a queue trigger would keep the host from starting
-    workshop, letterbox = _built.workshop, _built.letterbox
+    from queue_functions import queue_functions
 
-    @app.function_name("run_job")
-    @app.queue_trigger(arg_name="message", queue_name=JOB_QUEUE, connection=STORAGE)
-    async def run_job(message: func.QueueMessage) -> None:
-        """Carry out a job."""
-        await workshop.carry_out(message.get_body().decode(), message.dequeue_count or 1)
-
-    @app.function_name("take_request")
-    @app.queue_trigger(arg_name="message", queue_name=REQUEST_QUEUE, connection=STORAGE)
-    async def take_request(message: func.QueueMessage) -> None:
-        """Draw what a message asks for."""
-        text = message.get_body().decode(errors="replace")
-        await letterbox().take(text, message.id or "", message.dequeue_count or 1)
+    app.register_functions(queue_functions(_working))
 
 
 async def _administer(request: Request, route: str) -> Response:
@@ -336,9 +329,8 @@ class _Streamed(StreamingResponse):
 
 
 def _response(reply: Reply) -> Response:
-    headers = dict(reply.headers)
-    if isinstance(reply.body, Stream):
+    if not isinstance(reply.body, tuple):
         return _Streamed(reply, reply.body)
     if len(reply.body) == 1:
-        return Response(bytes(reply.body[0]), status_code=reply.status, headers=headers)
+        return Response(bytes(reply.body[0]), status_code=reply.status, headers=dict(reply.headers))
     return _InPieces(reply, reply.body)

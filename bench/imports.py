@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -117,12 +118,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS, help="how many starts (default: %(default)s)")
     parser.add_argument("--least", type=float, default=LEAST_MS, metavar="MS", help="leave out what costs less")
     options = parser.parse_args()
-    with starts.emulator() as upstream:
-        measured = measure(upstream, options.runs)
-        if options.json:
-            print(json.dumps(as_json(measured), indent=1))
-            return
-        print("\n".join(told(measured, *traced(upstream), options.least)))
+    try:
+        with starts.emulator() as upstream:
+            measured = measure(upstream, options.runs)
+            if options.json:
+                print(json.dumps(as_json(measured), indent=1))
+            else:
+                print("\n".join(told(measured, *traced(upstream), options.least)))
+    except starts.StartFailed as failure:
+        sys.exit(str(failure))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -65,6 +66,16 @@ class Start:
     """What the process wrote to stderr."""
 
 
+def worker_library() -> Path:
+    """Where Microsoft's worker library is installed. Raises StartFailed where it is not."""
+    found = importlib.util.find_spec("azure_functions_runtime")
+    if found is None or found.origin is None:
+        raise StartFailed(
+            "azure-functions-runtime is not installed: Microsoft's worker is a library from Python 3.13 on"
+        )
+    return Path(found.origin).parent
+
+
 def settings(upstream: str) -> dict[str, str]:
     """The app's settings: one resource, one virtual key."""
     record = {"id": "first", "key_sha256": hashlib.sha256(KEY.encode()).hexdigest(), "deployments": ["*"]}
@@ -86,6 +97,7 @@ def start(
 
     `options` are the interpreter's; `variables` are added to an environment that is otherwise empty.
     """
+    worker_library()
     with tempfile.TemporaryDirectory() as directory:
         request = Path(directory) / "request"
         request.write_bytes(_REQUEST)

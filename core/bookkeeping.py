@@ -69,6 +69,7 @@ class Books:
         self._admission: Admission | None = None
         self._bill: Bill | None = None
         self._closed = False
+        self._is_handed_over = False
 
     async def admit(self, *, overrun_seconds: float = 0.0) -> None:
         """Reserve what the call may use; `overrun_seconds` is how much longer than other calls it may take.
@@ -87,8 +88,13 @@ class Books:
         return None if self._admission is None else self._admission.hold
 
     def hand_over(self) -> None:
-        """Leave what was reserved to whoever has its `hold`."""
+        """Leave what was reserved, and the entry in the ledger, to whoever carries the call out and has its `hold`."""
         self._admission = None
+        self._is_handed_over = True
+
+    def give_back(self) -> None:
+        """Give back what was reserved: nothing was asked, and whoever goes on will reserve anew."""
+        self._settle()
 
     def take_over(self, hold: Mapping[str, int | str]) -> None:
         """Take what was reserved when the order was taken."""
@@ -132,7 +138,7 @@ class Books:
         bill = self._settle()
         record = self._record(status)
         record.write()
-        if self.caller is not None:
+        if self.caller is not None and not self._is_handed_over:
             self._parts.ledger.note(
                 entry_of(
                     record,

@@ -37,6 +37,7 @@ from core.stores import Stores
 from core.upstream.attempt import Upstream
 from core.upstream.http1 import Http1Connection
 from core.upstream.identity import AZURE_OPENAI, STORAGE, ManagedIdentity, NoIdentity
+from core.upstream.receiving import Patience
 from core.workshop import Workshop, lease_of
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def construct(
         announcer=announcer,
         queues=stores.queues,
         job_seconds=settings.job_seconds,
+        patience=Patience(first_byte=settings.job_seconds, idle=settings.patience.idle),
         clock=clock,
         wait=wait,
     )
@@ -163,7 +165,7 @@ def construct(
         gateway=gateway,
         key_ring=keys.ring,
         workshop=workshop,
-        letterbox=cache(lambda: _letterbox(jobs, workshop, announcer)),
+        letterbox=cache(lambda: _letterbox(jobs, workshop)),
         takes_messages=settings.storage is not None,
         administration=cache(lambda: _administration(keys, authenticator, governor, tables, now)),
     )
@@ -209,10 +211,10 @@ def _administration(
     )
 
 
-def _letterbox(jobs: Jobs, workshop: Workshop, announcer: Announcer) -> Letterbox:
+def _letterbox(jobs: Jobs, workshop: Workshop) -> Letterbox:
     from core.letters import Letterbox  # noqa: PLC0415 -- late, see Built
 
-    return Letterbox(jobs, workshop, announcer)
+    return Letterbox(jobs, workshop)
 
 
 def report(settings: Settings) -> list[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from core.access.credentials import credential_of
 from core.catalogue.fitting import gives_url
@@ -17,20 +15,21 @@ from core.contract.errors import (
     GatewayError,
     InternalFault,
     InvalidRequest,
-    MethodNotAllowed,
-    Misconfigured,
     NotFound,
+    RecordsUnavailable,
 )
 from core.contract.reply import Reply
-from core.contract.request import DEPLOYMENT_NAME, MAX_BODY_BYTES, parse_api_version, parse_request
+from core.contract.request import DEPLOYMENT_NAME, parse_api_version, parse_request
 from core.delivery.envelope import Envelope
 from core.drawing import Wish
 from core.keeping.naming import accepts_duplicate, name_of
 from core.keeping.once import Claim
 from core.keeping.outcomes import StoredBody, keep, let_go, replay
 from core.keeping.pictures import NAME, HostingOfACall
+from core.keeping.undisturbed import undisturbed
 from core.logs import write_fault
 from core.orders import prefers_job
+from core.refusals import refusal, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,11 +41,9 @@ if TYPE_CHECKING:
     from core.catalogue.plan import Plan
     from core.contract.request import ImageRequest
     from core.drawing import Studio
-    from core.keeping.once import Once
+    from core.keeping.once import Kept, Once
     from core.keeping.pictures import Pictures
     from core.orders import Orders
-
-_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +156,18 @@ class Gateway:
         return await self._studio.draw(wish, envelope, books, claim)
 
     async def _order(self, checked: _Checked, envelope: Envelope, books: Books) -> Reply:
-        """Take an order for a job; under a name, once."""
+        """Take an order for a job; under a name, once. It is taken whole or not at all, whoever leaves meanwhile."""
         base_url = self._base_url(checked.call)
         if base_url is None:
-            raise _no_address()
+            raise _no_address("Jobs answer with URLs, and this gateway has no address at which", "Prefer")
         claim = await self._claim(checked, envelope, later=True)
         if isinstance(claim, Reply):
             return claim
+        return await undisturbed(self._ordered(checked, envelope, books, base_url, claim))
+
+    async def _ordered(
+        self, checked: _Checked, envelope: Envelope, books: Books, base_url: str, claim: Claim | None
+    ) -> Reply:
         try:
             reply = await self._orders.submit(
                 checked.caller,
@@ -176,8 +178,9 @@ class Gateway:
                 base_url=base_url,
                 event_id=envelope.event_id,
             )
-        except BaseException:
-            await let_go(claim, event_id=envelope.event_id)
+        except GatewayError as error:
+            if error.retry_safe or not isinstance(error, RecordsUnavailable):  # else the job may be carried out
+                await let_go(claim, event_id=envelope.event_id)
             raise
         envelope.outcome = "accepted"
         if claim is not None:
@@ -197,8 +200,15 @@ class Gateway:
         )
         if name is None:
             return None
-        claim = await self._once.claim(
-            name, event_id=envelope.event_id, accept_duplicate=accepts_duplicate(call.headers)
+        event_id = envelope.event_id
+
+        async def give_back(claim: Claim | Kept) -> None:
+            if isinstance(claim, Claim):
+                await let_go(claim, event_id=event_id)
+
+        accept_duplicate = accepts_duplicate(call.headers)
+        claim = await undisturbed(
+            self._once.claim(name, event_id=event_id, accept_duplicate=accept_duplicate), undo=give_back
         )
         if isinstance(claim, Claim):
             return claim
@@ -220,7 +230,7 @@ class Gateway:
             )
         if all(step.deployment.family is not None and gives_url(step.deployment.family) for step in plan.steps):
             return None
-        raise _no_address()
+        raise _no_address("This gateway has no address at which", "response_format", "; ask for b64_json")
 
     async def picture(self, name: str, headers: Sequence[tuple[str, str]]) -> Reply:
         """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""
@@ -257,48 +267,9 @@ class Gateway:
         await self._bookkeeping.flush(seconds)
 
 
-def _no_address() -> InvalidRequest:
+def _no_address(what: str, param: str, cure: str = "") -> InvalidRequest:
     return InvalidRequest(
-        "This gateway has no address at which pictures could be fetched: ask for b64_json; its operator can set"
-        " AzureWebJobsStorage or GATEWAY_PUBLIC_URL",
+        f"{what} pictures could be fetched{cure}; its operator can set AzureWebJobsStorage or GATEWAY_PUBLIC_URL",
         code="url_not_available",
-        param="response_format",
+        param=param,
     )
-
-
-def request_id(headers: Sequence[tuple[str, str]]) -> str:
-    """The caller's `x-request-id`, if it is 1 to 128 printable characters without spaces; else a new one."""
-    given = next((value for name, value in headers if name == "x-request-id"), "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def refusal(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Reply:
-    """Answer a call that no gateway needs to be built for: an unknown path, a wrong method, wrong settings."""
-    event_id = request_id(headers)
-    envelope = Envelope(event_id=event_id, clock=lambda: 0.0, began_at=0.0)
-    return envelope.refused(error).with_headers({"x-request-id": event_id})
-
-
-def unknown_path(headers: Sequence[tuple[str, str]]) -> Reply:
-    """404 for every path that is not the gateway's."""
-    return refusal(NotFound("There is nothing at this path"), headers)
-
-
-def wrong_method(method: str, allowed: str, headers: Sequence[tuple[str, str]]) -> Reply:
-    """405 for the right path with the wrong method."""
-    return refusal(MethodNotAllowed(method, allowed), headers)
-
-
-def misconfigured(headers: Sequence[tuple[str, str]]) -> Reply:
-    """503 while the settings are wrong."""
-    return refusal(Misconfigured(), headers)
-
-
-def too_large() -> BodyTooLarge:
-    """What stands in the place of a body beyond the limit."""
-    return BodyTooLarge(f"The request body must be at most {MAX_BODY_BYTES:,} bytes")
-
-
-def too_slow() -> BodyTooSlow:
-    """What stands in the place of a body that does not come."""
-    return BodyTooSlow("The request body did not arrive in time")

@@ -124,18 +124,14 @@ class Generator:
         api_version: str | None,
         event_id: str,
         time: Time,
-        before_asking: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[Progress]:
         """Yield partial images as they come, at most `partials`, then one end: Drawn or GaveUp.
 
-        `before_asking` is awaited before each attempt. What happens is written into `journal` as it happens, so that
-        it can be read also where the caller leaves.
+        What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
         while isinstance(move := self._next(plan, journal.tried, time.ends_at), AskNext):
             if move.wait > 0:
                 await self._wait(move.wait)
-            if before_asking is not None:
-                await before_asking()
             step = plan.steps[move.step]
             began_at = self._clock()
             journal.begin(plan, move)

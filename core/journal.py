@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.attempts.deciding import Tried
@@ -86,22 +86,19 @@ class Journal:
     def begin(self, plan: Plan, move: AskNext) -> None:
         """Note that an attempt begins. Until it has ended, nobody knows that it will not be billed."""
         self.pass_over(plan, move.passed_over)
-        self.trail = replace(self.trail, calls=self.trail.calls + 1, in_flight=plan.steps[move.step].deployment.name)
+        self._go_on(calls=1, in_flight=plan.steps[move.step].deployment.name)
         self._asked = move.step
 
     def end(self, step: Step, move: AskNext, outcome: Outcome, *, began_at: float, now: float) -> None:
         """Note how an attempt ended."""
         failed = outcome if isinstance(outcome, Failed) else None
-        self._add(
-            Trace(
-                deployment=step.deployment.name,
-                outcome=failed.reason if failed else outcome.kind,
-                status=outcome.status,
-                latency_ms=round((now - began_at) * 1000),
-            )
+        trace = Trace(
+            deployment=step.deployment.name,
+            outcome=failed.reason if failed else outcome.kind,
+            status=outcome.status,
+            latency_ms=round((now - began_at) * 1000),
         )
-        ambiguous = failed is not None and failed.kind is Kind.AMBIGUOUS
-        self.trail = replace(self.trail, in_flight=None, ambiguous=self.trail.ambiguous or ambiguous)
+        self._go_on(trace, ambiguous=failed is not None and failed.kind is Kind.AMBIGUOUS)
         self._ended.append(Consumed.by(move.step, outcome))
         self._asked = None
         if failed:
@@ -115,7 +112,7 @@ class Journal:
             self._passed_over.add(number)
             step = plan.steps[number]
             misfit = step.fitted if isinstance(step.fitted, InvalidRequest) else None
-            self._add(
+            self._go_on(
                 Trace(
                     deployment=step.deployment.name,
                     outcome="passed_over" if misfit else "cooling_off",
@@ -123,5 +120,12 @@ class Journal:
                 )
             )
 
-    def _add(self, trace: Trace) -> None:
-        self.trail = replace(self.trail, traces=(*self.trail.traces, trace))
+    def _go_on(self, *traces: Trace, calls: int = 0, ambiguous: bool = False, in_flight: str | None = None) -> None:
+        """Add to the trail."""
+        before = self.trail
+        self.trail = Trail(
+            traces=(*before.traces, *traces),
+            calls=before.calls + calls,
+            ambiguous=before.ambiguous or ambiguous,
+            in_flight=in_flight,
+        )

@@ -7,6 +7,8 @@ request is an outcome, too: it would not be better when delivered again.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import re
 import secrets
@@ -15,20 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import orjson
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from core.contract.document import DEEPEST, is_too_deep
 from core.contract.errors import InvalidRequest
 from core.contract.request import DEPLOYMENT_NAME
-from core.keeping.jobs import Order
-from core.keeping.refusal import refusal_body
+from core.keeping.job import Order
 
 if TYPE_CHECKING:
-    from core.announcing import Announcer
     from core.keeping.jobs import Jobs
     from core.workshop import Workshop
 
 QUEUE: Final = "image-requests"
 
-_RESULT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""An id becomes part of a blob's name."""
+_RESULT_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?")
+"""An id becomes part of blobs' names, whose parts do not end with a dot (Azure Storage docs, "Naming containers")."""
 _SPEC_VERSION: Final = "specversion"
 
 
@@ -46,33 +47,28 @@ class Letter(BaseModel):
 class Letterbox:
     """Takes messages in."""
 
-    def __init__(self, jobs: Jobs, workshop: Workshop, announcer: Announcer) -> None:
+    def __init__(self, jobs: Jobs, workshop: Workshop) -> None:
         self._jobs = jobs
         self._workshop = workshop
-        self._announcer = announcer
 
     async def take(self, text: str, message_id: str, delivery: int) -> None:
         """Carry out what a message asks for; `delivery` counts its deliveries from 1.
 
         Raises what the message is to be delivered again for.
         """
+        refused: InvalidRequest | None = None
         try:
             letter = _read(text)
+            order = _order(letter.id, letter.virtual_key_id, letter.deployment, orjson.dumps(letter.request))
         except InvalidRequest as wrong:
-            event_id = secrets.token_hex(16)
-            await self._announcer.refuse(
-                _name_of(text) or f"invalid-{_digest(message_id)}", wrong, refusal_body(wrong, event_id), event_id
-            )
-            return
-        order = Order(
-            caller=letter.virtual_key_id,
-            deployment=letter.deployment,
-            request=orjson.dumps(letter.request),
-            event_id=secrets.token_hex(16),
-            result=letter.id,
-        )
-        job = await self._jobs.accept(f"letter-{_digest(letter.id)}", order)
+            refused = wrong
+            order = _order(_name_of(text) or f"invalid-{_digest(message_id or text)}", "", "", b"")
+        job = await self._jobs.accept(f"letter-{_digest(order.result or '')}", order, refused=refused)
         await self._workshop.carry_out(job.id, delivery)
+
+
+def _order(name: str, caller: str, deployment: str, request: bytes) -> Order:
+    return Order(caller=caller, deployment=deployment, request=request, event_id=secrets.token_hex(16), result=name)
 
 
 def _read(text: str) -> Letter:
@@ -83,19 +79,22 @@ def _read(text: str) -> Letter:
         return Letter.model_validate(value)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = str(first["loc"][0])
+        field = str(first["loc"][0])[:40]
         raise InvalidRequest(
             f"{field}: {first['msg']}; a message has id, deployment, virtual_key_id and request", param=field
         ) from None
 
 
-def _value(text: str) -> Any:
+def _value(text: str | bytes) -> Any:
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(
             f"The message is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
         ) from None
+    if is_too_deep(value):
+        raise InvalidRequest(f"The message is nested more than {DEEPEST} deep", code="invalid_json")
+    return value
 
 
 def _name_of(text: str) -> str | None:
@@ -109,8 +108,16 @@ def _name_of(text: str) -> str | None:
 
 
 def _content(value: Any) -> Any:
-    """What a CloudEvent carries; anything else is the message itself."""
-    return value.get("data") if isinstance(value, dict) and _SPEC_VERSION in value else value
+    """What a CloudEvent carries (CloudEvents 1.0.2, JSON format, §3.1); anything else is the message itself."""
+    if not isinstance(value, dict) or _SPEC_VERSION not in value:
+        return value
+    encoded = value.get("data_base64")
+    if encoded is None:
+        return value.get("data")
+    try:
+        return _value(base64.b64decode(encoded, validate=True))
+    except (binascii.Error, ValueError, TypeError):
+        raise InvalidRequest("data_base64 is not base64", code="invalid_value", param="data_base64") from None
 
 
 def _digest(text: str) -> str:

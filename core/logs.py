@@ -6,7 +6,7 @@ Never a prompt, a picture or a credential: what may be written is listed here, f
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -60,7 +60,7 @@ class CallRecord:
 
     def write(self) -> None:
         """Write the line."""
-        _calls.info("%s", orjson.dumps(asdict(self)).decode())
+        _calls.info("%s", orjson.dumps(self).decode())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class ChangeRecord:
 
     def write(self) -> None:
         """Write the line."""
-        _changes.info("%s", orjson.dumps(asdict(self)).decode())
+        _changes.info("%s", orjson.dumps(self).decode())
 
 
 def write_fault(fault: BaseException, event_id: str) -> None:

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from core.access.caller import Caller
 from core.access.credentials import credential_of
-from core.announcing import outcome_of
-from core.contract.errors import Conflict, GatewayError, NotFound, RecordsUnavailable, error_body
+from core.contract.errors import Conflict, GatewayError, InternalFault, NotFound, RecordsUnavailable, error_body
 from core.contract.reply import JSON, Reply, json_reply
 from core.governance.costs import NOTHING
 from core.governance.governor import Admission
-from core.keeping.jobs import Order, State
+from core.keeping.job import Order, State
+from core.keeping.outcomes import StoredBody
+from core.logs import write_fault
 from core.storage.tables import StoreUnavailable
 from core.workshop import QUEUE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
 
     from core.access.authenticator import Authenticator
-    from core.access.caller import Caller
     from core.bookkeeping import Books
+    from core.contract.document import Buffer
     from core.governance.governor import Governor
-    from core.keeping.jobs import Job, Jobs
+    from core.keeping.job import Job
+    from core.keeping.jobs import Jobs
+    from core.storage.blobs import Content
 
 PREFER: Final = "respond-async"
 REQUEST_TYPE: Final = "image_generation_job"
 LOOK_AGAIN_SECONDS: Final = 10
 """When to look again at a job that has not ended: a picture takes 10 to 400 s."""
+
+
+class JobNotQueued(Conflict):
+    """409: a job that has begun or ended is not cancelled."""
+
+    code = "job_not_queued"
+    retry_safe = False
+
+    def __init__(self) -> None:
+        super().__init__("This job has begun or ended, and cannot be cancelled any more")
 
 
 def prefers_job(headers: Sequence[tuple[str, str]]) -> bool:
@@ -74,42 +90,35 @@ class Orders:
         try:
             job = await self._jobs.submit(order)
         except StoreUnavailable as error:
+            if error.perhaps_done:
+                books.hand_over()  # whoever carries it out settles, or the lease ends
             raise RecordsUnavailable(perhaps_done=error.perhaps_done) from None
         books.hand_over()
-        return json_reply(
-            202,
-            _shown(job),
-            {
-                "location": f"/jobs/{job.id}",
-                "preference-applied": PREFER,
-                "retry-after": str(LOOK_AGAIN_SECONDS),
-            },
-        )
+        headers = {
+            "location": f"/jobs/{job.id}",
+            "preference-applied": PREFER,
+            "retry-after": str(LOOK_AGAIN_SECONDS),
+        }
+        return json_reply(202, _shown(job), headers)
 
     async def show(self, job_id: str, headers: Sequence[tuple[str, str]], event_id: str) -> Reply:
         """Answer `GET /jobs/{id}`."""
-        try:
-            job = await self._found(job_id, headers)
-            return await _answer(job)
-        except GatewayError as error:
-            return refused(error, event_id)
-        except StoreUnavailable as error:
-            return refused(RecordsUnavailable(perhaps_done=error.perhaps_done), event_id)
+        return await _told(self._show(job_id, headers), event_id)
 
     async def cancel(self, job_id: str, headers: Sequence[tuple[str, str]], event_id: str) -> Reply:
         """Answer `DELETE /jobs/{id}`: what has not begun is not drawn."""
-        try:
-            job = await self._found(job_id, headers)
-            if not await self._jobs.cancel(job.id):
-                raise Conflict("This job has begun or ended, and cannot be cancelled any more", code="job_not_queued")
-            if job.state is State.QUEUED and job.order.hold is not None:
-                holder = await self._authenticator.holder_of(job.order.caller)
-                self._governor.close(Admission.of(holder, job.order.hold), NOTHING)
-            return await self.show(job_id, headers, event_id)
-        except GatewayError as error:
-            return refused(error, event_id)
-        except StoreUnavailable as error:
-            return refused(RecordsUnavailable(perhaps_done=error.perhaps_done), event_id)
+        return await _told(self._cancel(job_id, headers), event_id)
+
+    async def _show(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Reply:
+        return _answer(await self._found(job_id, headers))
+
+    async def _cancel(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Reply:
+        order = (await self._found(job_id, headers)).order
+        if not await self._jobs.cancel(job_id):
+            raise JobNotQueued
+        if order.hold is not None:  # twice does no harm
+            self._governor.close(Admission.of(Caller(id=order.caller), order.hold), NOTHING)
+        return await self._show(job_id, headers)
 
     async def _found(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Job:
         """The job, if it is there and the caller's own, or the caller an admin."""
@@ -120,19 +129,33 @@ class Orders:
         return job
 
 
-def refused(error: GatewayError, event_id: str) -> Reply:
-    """An error, in the one shape."""
+async def _told(work: Awaitable[Reply], event_id: str) -> Reply:
+    """An answer, or what kept it from being given."""
+    try:
+        reply = await work
+    except GatewayError as error:
+        reply = _refused(error, event_id)
+    except StoreUnavailable as unavailable:
+        reply = _refused(RecordsUnavailable(perhaps_done=unavailable.perhaps_done), event_id)
+    except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer here
+        write_fault(fault, event_id)
+        reply = _refused(InternalFault(retry_safe=True), event_id)
+    return reply.with_headers({"x-request-id": event_id, "cache-control": "no-store"})
+
+
+def _refused(error: GatewayError, event_id: str) -> Reply:
     value = error_body(error, event_id=event_id, model_requested=None, stream=False, request_type=REQUEST_TYPE)
-    return json_reply(error.status, value, {**error.headers, "x-request-id": event_id})
+    once = {} if error.retry_safe else {"x-should-retry": "false"}
+    return json_reply(error.status, value, {**error.headers, **once})
 
 
 def _may_see(caller: Caller, order: Order) -> bool:
-    if caller.is_admin:
-        return caller.narrowed_to is None or caller.may_call(order.deployment)
-    return not order.is_admin and caller.id == order.caller
+    if caller.narrowed_to is not None and not caller.may_call(order.deployment):
+        return False
+    return caller.is_admin or (not order.is_admin and caller.id == order.caller)
 
 
-def _shown(job: Job) -> dict[str, object]:
+def _shown(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "status": job.state,
@@ -143,14 +166,38 @@ def _shown(job: Job) -> dict[str, object]:
     }
 
 
-async def _answer(job: Job) -> Reply:
-    headers: Mapping[str, str] = {"content-type": JSON, "cache-control": "no-store"}
-    shown = orjson.dumps(_shown(job))
-    if job.state not in {State.SUCCEEDED, State.FAILED}:
-        if job.state is not State.CANCELLED:
-            headers = {**headers, "retry-after": str(LOOK_AGAIN_SECONDS)}
-        return Reply(status=200, headers=headers, body=(shown,))
+def _answer(job: Job) -> Reply:
+    if job.body is None:
+        return json_reply(200, _shown(job), {} if job.has_ended else {"retry-after": str(LOOK_AGAIN_SECONDS)})
+    # Spliced, not parsed: where pictures could not be stored it holds megabytes of base64.
     name = b"answer" if job.state is State.SUCCEEDED else b"error"
-    outcome = await outcome_of(job)
-    # Spliced, not parsed: where hosting failed it holds megabytes of base64.
-    return Reply(status=200, headers=headers, body=(b'%s,"%s":' % (shown[:-1], name), outcome, b"}"))
+    before, after = b'%s,"%s":' % (orjson.dumps(_shown(job))[:-1], name), b"}"
+    if isinstance(job.body, bytes):
+        return Reply(status=200, headers={"content-type": JSON}, body=(b"".join((before, job.body, after)),))
+    wrapped = _Wrapped(job.body, before, after)
+    headers = {"content-type": JSON, "content-length": str(wrapped.size)}
+    return Reply(status=200, headers=headers, body=StoredBody(wrapped))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrapped:
+    """A stored outcome with what stands around it, as a blob of its own."""
+
+    content: Content
+    before: bytes
+    after: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.before) + self.content.size + len(self.after)
+
+    @property
+    def content_type(self) -> str:
+        return JSON
+
+    async def pieces(self) -> AsyncGenerator[Buffer]:
+        yield self.before
+        async with aclosing(self.content.pieces()) as pieces:
+            async for piece in pieces:
+                yield piece
+        yield self.after

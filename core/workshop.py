@@ -7,43 +7,48 @@ is tried again with the message's next delivery; from then on there is one outco
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final
 
 from core.access.caller import Caller
+from core.attempts.deciding import AskNext
 from core.catalogue.plan import make_plan
-from core.contract.errors import GatewayError, GatewayFault, InternalFault
+from core.contract.errors import GatewayError, GatewayFault, InternalFault, RecordsUnavailable
 from core.contract.request import parse_request
 from core.delivery.composing import Composer
 from core.delivery.envelope import Envelope
 from core.generation import Drawn, GaveUp, Time
-from core.keeping.jobs import QUEUE, State, StillRunning
+from core.keeping.job import State, StillRunning
+from core.keeping.jobs import MOST_TRIES, QUEUE
+from core.keeping.lost import JobAbandoned, fate
 from core.keeping.pictures import HostingOfACall
 from core.logs import write_fault
 from core.storage.tables import Changed, StoreUnavailable
-from core.upstream.receiving import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from core.access.authenticator import Authenticator
     from core.announcing import Announcer
     from core.bookkeeping import Bookkeeping, Books
     from core.catalogue.deployments import Catalogue
     from core.contract.reply import Reply
+    from core.contract.request import ImageRequest
     from core.generation import Generator
-    from core.keeping.jobs import Job, Jobs, Order
+    from core.keeping.job import Job, Order
+    from core.keeping.jobs import Jobs
     from core.keeping.pictures import Pictures
     from core.storage.queues import Queues
+    from core.upstream.receiving import Patience
 
-MOST_TRIES: Final = 5
-"""How often the Functions host delivers a message (Azure Functions docs, "host.json", queues.maxDequeueCount)."""
+NO_MORE_TRIES: Final = MOST_TRIES + 1
+"""The delivery of a message that the queue has set aside: its job ends now, and is not drawn."""
 QUEUE_SECONDS: Final = 3600.0
 """How long what a job has reserved is held while it waits in the queue."""
-SILENCE_SECONDS: Final = 90.0
-"""How long a stream may say nothing. Azure ends one after 60 s (a report)."""
-_KEEPING_WAITS: Final = (0.5, 2.0, 5.0)
-"""How long it is waited before the store is tried again, in seconds."""
+_KEEPING_WAITS: Final = (0.5, 2.0, 5.0, 10.0, 20.0, 30.0)
+"""How long it is waited before the store is tried again, in seconds: a picture has been paid for."""
+_SLACK: Final = dt.timedelta(seconds=120)
+"""For storing pictures and keeping the outcome, and for clocks that differ."""
 
 
 class Workshop:
@@ -62,6 +67,7 @@ class Workshop:
         announcer: Announcer,
         queues: Queues,
         job_seconds: float,
+        patience: Patience,
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -76,6 +82,7 @@ class Workshop:
         self._announcer = announcer
         self._queues = queues
         self._seconds = job_seconds
+        self._patience = patience
         self._clock = clock
         self._wait = wait
 
@@ -86,63 +93,80 @@ class Workshop:
         """
         try:
             job = await self._jobs.take(job_id)
-            if job is not None and job.state is State.RUNNING:
-                job = await self._run(job, last=delivery >= MOST_TRIES)
-            if job is not None:
-                await self._announcer.announce(job)
-                await self._jobs.announced(job)
+            if job is None:
+                return
+            if job.abandoned:
+                job = await self._jobs.given_up(job)
+                await self._write_off(job)
+            elif job.state is State.RUNNING:
+                job = await self._run(job, tries=max(delivery, job.tries))
+            await self._announcer.announce(job)
+            await self._jobs.announced(job)
         except StillRunning as busy:
             # Nobody can tell yet whether its process lives. Whoever comes then will know.
             await self._queues.queue(QUEUE).send(job_id, delay_seconds=busy.seconds + 1)
         except Changed:
             return  # whoever has it now sees to it
 
-    async def _run(self, job: Job, *, last: bool) -> Job:
-        """Draw, and keep what came of it. Raises GatewayFault or StoreUnavailable: it may be tried again."""
+    async def _run(self, job: Job, *, tries: int) -> Job:
+        """Draw, and keep what came of it. Raises what it may be tried again for, or Changed."""
+        run = _Run(self._jobs, job)
+        envelope, books = self._opened(job)
+        try:
+            reply = await self._reply(run, envelope, books, tries)
+        except BaseException:
+            if run.asked:
+                books.close(status=None)
+            else:
+                await self._put_back(run.job, books)
+            raise
+        books.close(status=reply.status)
+        return await self._kept(run.job, reply)
+
+    def _opened(self, job: Job) -> tuple[Envelope, Books]:
         order = job.order
         envelope = Envelope(event_id=order.event_id, clock=self._clock, began_at=self._clock())
         books = self._bookkeeping.open(order.deployment, envelope)
-        run = _Run(self._jobs, job)
-        status: int | None = None
-        try:
-            reply = await self._reply(run, envelope, books, last=last)
-            status = reply.status
-        finally:
-            if status is None and not run.asked:
-                books.hand_over()  # the next delivery takes what was reserved
-                await self._jobs.put_back(run.job)
-            else:
-                books.close(status=status)
-        return await self._kept(run.job, reply)
+        if order.result is None or job.asked:  # the key was let through, whatever has become of it
+            books.caller = Caller(id=order.caller, is_admin=order.is_admin)
+        if order.hold is not None:
+            books.take_over(order.hold)
+        return envelope, books
 
-    async def _reply(self, run: _Run, envelope: Envelope, books: Books, *, last: bool) -> Reply:
+    async def _put_back(self, job: Job, books: Books) -> None:
+        """Leave a job that has asked nothing to the next delivery."""
+        if job.order.hold is None:
+            books.give_back()
+        else:
+            books.hand_over()
+        await self._jobs.put_back(job)
+
+    async def _reply(self, run: _Run, envelope: Envelope, books: Books, tries: int) -> Reply:
+        """What came of it. Raises what it may be tried again for, or Changed."""
+        if tries > MOST_TRIES:
+            return envelope.refused(JobAbandoned())
         try:
             return await self._drawn(run, envelope, books)
-        except (GatewayFault, StoreUnavailable) as fault:
-            if not run.asked and not last:
-                raise
-            error = fault if isinstance(fault, GatewayError) else InternalFault(retry_safe=not run.asked)
-            return envelope.refused(error)
-        except GatewayError as error:
-            return envelope.refused(error)
         except Changed:
             raise
         except Exception as fault:
-            if not run.asked and not last:
+            if isinstance(fault, GatewayError) and not isinstance(fault, GatewayFault):
+                return envelope.refused(fault)
+            if tries < MOST_TRIES and not run.asked:
                 raise
-            write_fault(fault, envelope.event_id)
-            return envelope.refused(InternalFault(retry_safe=not run.asked))
+            return envelope.refused(_as_error(fault, run))
 
     async def _drawn(self, run: _Run, envelope: Envelope, books: Books) -> Reply:
         order = run.job.order
         caller = books.caller = await self._caller(order)
         if order.hold is not None:
             books.take_over(order.hold)
-        request = books.request = parse_request(order.request)
+        request = books.request = _wanted(order)
         envelope.model_requested = request.model
         plan = books.plan = make_plan(self._catalogue, request, order.deployment, caller.may_call)
         if order.hold is None:
             await books.admit(overrun_seconds=self._seconds)
+        await run.asking(books.hold)
         ends_at = self._clock() + self._seconds
         events = self._generator.generate(
             plan,
@@ -151,12 +175,7 @@ class Workshop:
             partials=0,
             api_version=order.api_version,
             event_id=order.event_id,
-            time=Time(
-                ends_at=ends_at,
-                attempt_seconds=self._seconds,
-                patience=Patience(first_byte=self._seconds, idle=SILENCE_SECONDS),
-            ),
-            before_asking=run.asking,
+            time=Time(ends_at=ends_at, attempt_seconds=self._seconds, patience=self._patience),
         )
         composer = Composer(envelope, self._hosting(order, ends_at))
         async with aclosing(books.settled(events)) as progress:
@@ -186,10 +205,21 @@ class Workshop:
                 return await self._jobs.finish(job, status=reply.status, body=reply.whole)
             except StoreUnavailable:
                 await self._wait(seconds)
-                found = await self._jobs.get(job.id)
-                if found is not None and found.state not in {State.QUEUED, State.RUNNING}:
-                    return found  # it was kept, and the answer to that was lost
         return await self._jobs.finish(job, status=reply.status, body=reply.whole)
+
+    async def _write_off(self, job: Job) -> None:
+        """Write down a job that nobody has carried to its end: what it had asked for may be billed."""
+        envelope, books = self._opened(job)
+        if job.asked:
+            with suppress(GatewayError):  # its key or its deployment may be gone
+                caller = books.caller = await self._caller(job.order)
+                if job.order.hold is not None:
+                    books.take_over(job.order.hold)
+                books.request = _wanted(job.order)
+                books.plan = make_plan(self._catalogue, books.request, job.order.deployment, caller.may_call)
+                first = books.plan.steps[0].deployment
+                envelope.journal.begin(books.plan, AskNext(step=0, target=first.targets[0]))
+        books.close(status=envelope.refused(fate(asked=job.asked)).status)
 
 
 class _Run:
@@ -198,15 +228,33 @@ class _Run:
     def __init__(self, jobs: Jobs, job: Job) -> None:
         self._jobs = jobs
         self.job = job
-        self.asked = False
 
-    async def asking(self) -> None:
+    @property
+    def asked(self) -> bool:
+        """Whether it is written down that the model is asked."""
+        return self.job.asked
+
+    async def asking(self, hold: Mapping[str, int | str] | None) -> None:
         """Write down that the model is asked, before it is. Raises StoreUnavailable, Changed."""
-        if not self.asked:
-            self.job = await self._jobs.asking(self.job)
-            self.asked = True
+        self.job = await self._jobs.asking(self.job, hold)
 
 
 def lease_of(job_seconds: float) -> dt.timedelta:
     """How long a job that has asked may be silent before its process counts as dead."""
-    return dt.timedelta(seconds=job_seconds + 60)
+    return dt.timedelta(seconds=job_seconds) + _SLACK
+
+
+def _wanted(order: Order) -> ImageRequest:
+    """The request of an order. Nobody is there to see it drawn, so it is no stream. Raises InvalidRequest."""
+    request = parse_request(order.request)
+    return request.model_copy(update={"stream": None, "partial_images": None})
+
+
+def _as_error(fault: Exception, run: _Run) -> GatewayError:
+    """A fault of ours as it is told where nobody tries again."""
+    if isinstance(fault, GatewayError):
+        return fault
+    if isinstance(fault, StoreUnavailable):
+        return RecordsUnavailable(perhaps_done=run.asked)
+    write_fault(fault, run.job.order.event_id)
+    return InternalFault(retry_safe=not run.asked)

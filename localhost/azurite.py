@@ -20,6 +20,13 @@ _ACCOUNT: Final = "devstoreaccount1"
 _KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Azurite's own, and no secret (Azure Storage docs, "well-known storage account and key")."""
 _SERVICES: Final = ("Blob", "Queue", "Table")
+WELL_KNOWN: Final = (
+    f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
+    f"BlobEndpoint=http://127.0.0.1:10000/{_ACCOUNT};"
+    f"QueueEndpoint=http://127.0.0.1:10001/{_ACCOUNT};"
+    f"TableEndpoint=http://127.0.0.1:10002/{_ACCOUNT}"
+)
+"""What `UseDevelopmentStorage=true` stands for: Azurite on the ports that it takes if nobody says otherwise."""
 _LISTENS: Final = re.compile(r"Azurite (\w+) service is successfully listening at (http://\S+)")
 _OPTIONS: Final = (
     "--inMemoryPersistence",
@@ -51,7 +58,11 @@ class Azurite:
 def start(executable: Path = INSTALLED) -> Azurite:
     """Start Azurite on free ports of 127.0.0.1 and wait until it listens. Raises OSError where it is not installed."""
     process = subprocess.Popen(  # noqa: S603 -- what make has installed
-        [str(executable), *_OPTIONS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(executable), *_OPTIONS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for whoever started it, and may still want to write something down
     )
     too_long = threading.Timer(READY_SECONDS, process.kill)
     too_long.start()

@@ -2,7 +2,8 @@
 
 What Azure's host does before and after the worker is kept as it is there, so that what works here works
 there: empty 404s, reserved paths, the host's own page, a function's context that ends with its return.
-Only HTTP triggers are served; the function must take Starlette's request and return Starlette's response.
+Here are the HTTP functions; each must take Starlette's request and return Starlette's response. Those that a queue
+starts are in queues.py.
 """
 
 from __future__ import annotations
@@ -10,10 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import inspect
-import json
 import logging
-import os
 import signal
 import sys
 import uuid
@@ -24,7 +22,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from bounded_head import BoundedHead
-from localhost.routes import Route, Table, decoded, http_trigger
+from localhost.functions import Function, functions_of, is_being_cancelled
+from localhost.routes import Route, Table, decoded
+from localhost.settings import StartError
 
 if TYPE_CHECKING:
     import socket
@@ -34,44 +34,18 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from localhost.queues import Queues
+
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
-"""How long open calls may go on once the host is told to end."""
+"""How long open calls, and messages in hand, may go on once the host is told to end."""
 GOODBYE_SECONDS = 2
 """How long they then have to say so."""
 # As Kestrel: longer than any client keeps an idle connection for reuse.
 KEEP_ALIVE_SECONDS = 130
 RESERVED = {"admin", "runtime"}
 HOME = "<!doctype html><title>Functions host</title><p>The Functions host is running.</p>"
-
-
-class StartError(Exception):
-    """The host cannot start, and the message says why."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file, `{}` if there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise StartError(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise StartError(f"{path.name} is not a JSON object")
-    return content
-
-
-def apply_local_settings(directory: Path) -> None:
-    """Put the `Values` of local.settings.json into the environment, where they are not set already."""
-    for name, value in read_json(directory / "local.settings.json").get("Values", {}).items():
-        os.environ.setdefault(name, value if isinstance(value, str) else json.dumps(value))
-
-
-def route_prefix(directory: Path) -> str:
-    http = read_json(directory / "host.json").get("extensions", {}).get("http", {})
-    return str(http.get("routePrefix", "api"))
 
 
 def load(directory: Path) -> ModuleType:
@@ -92,27 +66,22 @@ class Host:
     """An ASGI app over the HTTP functions of a FunctionApp."""
 
     def __init__(self, app: Any, prefix: str, environment: Mapping[str, str]) -> None:
-        self.not_served: list[str] = []
+        self.others: list[Function] = []
+        """Functions that something else triggers."""
         self._functions: dict[str, Callable[[Request], Coroutine[Any, Any, Response]]] = {}
         routes = []
-        for function in app.get_functions():
-            name = function.get_function_name()
-            trigger = http_trigger(json.loads(binding) for binding in function.get_raw_bindings())
-            if not trigger:
-                self.not_served.append(name)
+        for function in functions_of(app):
+            trigger = function.trigger("httpTrigger")
+            if trigger is None:
+                self.others.append(function)
                 continue
-            taken, bound = set(inspect.signature(function.get_user_function()).parameters), trigger["name"]
-            if taken != {bound}:
-                given = ", ".join(sorted(taken)) or "none"
-                raise StartError(
-                    f"function {name} has the parameter {given}, but its trigger gives {bound!r} "
-                    "(trigger_arg_name): Azure would find no function in this app"
-                )
+            self._functions[function.name] = function.caller(
+                trigger["name"], "(trigger_arg_name): Azure would find no function in this app"
+            )
             try:
-                routes.append(Route.of(name, trigger, prefix))
+                routes.append(Route.of(function.name, trigger, prefix))
             except ValueError as error:
-                raise StartError(f"function {name}: {error}") from error
-            self._functions[name] = _caller(function.get_user_function(), bound)
+                raise StartError(f"function {function.name}: {error}") from error
         self._table = Table.of(routes)
         self._has_homepage = environment.get("AzureWebJobsDisableHomepage", "").lower() != "true"
 
@@ -148,23 +117,12 @@ class Host:
         try:
             return await invocation
         except asyncio.CancelledError:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             logger.exception("Function %s let a CancelledError out: in Azure its caller waits for ever", name)
         except Exception:
             logger.exception("Function %s failed", name)
         return Response(status_code=500)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _caller(function: Callable[..., Any], parameter: str) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    if inspect.iscoroutinefunction(function):
-        return lambda request: function(**{parameter: request})
-    return lambda request: asyncio.to_thread(function, **{parameter: request})
 
 
 class Server(uvicorn.Server):
@@ -174,14 +132,17 @@ class Server(uvicorn.Server):
         self,
         host: Host,
         announce: Callable[[], None],
+        *,
+        queues: Queues | None = None,
         end_calls: Callable[[], None] | None = None,
         check_start: Callable[[], Awaitable[str]] | None = None,
         flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`end_calls`, `check_start` and `flush` are the app's own, if it has them.
+        """`queues` are polled while it serves. The others are the app's own, if it has them.
 
-        The first is called when the grace is over, so that it can say goodbye; the second before anything listens, in
-        the loop that will serve, and what it says is why the host does not start; the last when no call is left.
+        `end_calls` is called when the grace is over, so that the app can say goodbye; `check_start` before anything
+        listens, in the loop that will serve, and what it says is why the host does not start; `flush` when no call is
+        left.
         """
         config = uvicorn.Config(
             host,
@@ -201,6 +162,7 @@ class Server(uvicorn.Server):
         self._end_calls = end_calls
         self._check_start = check_start
         self._flush = flush
+        self._queues = queues
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._check_start is not None and (error := await self._check_start()):
@@ -209,12 +171,17 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except OSError as error:
             raise StartError(f"cannot listen: {error.strerror}") from error
+        if self._queues is not None:
+            self._queues.start()
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._end_calls is not None:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_calls)
-        await super().shutdown(sockets)
+        calls = asyncio.create_task(super().shutdown(sockets))
+        if self._queues is not None:
+            await self._queues.stop(GRACE_SECONDS + GOODBYE_SECONDS)
+        await calls
         if self._flush is not None:
             await self._flush()
 

@@ -76,7 +76,9 @@ def load_function_app(settings: dict[str, str]) -> ModuleType:
 class House:
     """A running gateway, the emulator behind it, and a client before it."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient, emulator_url: str, calls: Calls) -> None:
+    def __init__(self, url: str, http: httpx.AsyncClient, emulator_url: str, calls: Calls, module: ModuleType) -> None:
+        self.module = module
+        """`function_app.py`."""
         self.url = url
         self.http = http
         self.emulator_url = emulator_url
@@ -127,7 +129,7 @@ async def house(
             serving(Host(module.app, "", values)) as url,
             httpx.AsyncClient(base_url=url, timeout=30) as http,
         ):
-            yield House(url, http, azure.url, azure.calls)
+            yield House(url, http, azure.url, azure.calls, module)
 
 
 @asynccontextmanager

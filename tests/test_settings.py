@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core import settings_json
 from core.catalogue.families import FAMILIES, Awake
+from core.contract.allowance import UNLIMITED, Allowance, Budget, BudgetWindow, Rate
 from core.contract.secret import Secret
 from core.environment import Environment, SettingsError, endpoint
 from core.settings import JwtSettings, read_settings
@@ -72,7 +73,7 @@ def test_defaults() -> None:
     """With an endpoint and nothing else, the rest has its default, and nobody may call."""
     found = read()
     assert (220, 200) == (found.limits.call, found.limits.attempt)
-    assert (5, 10) == (found.connect_seconds, found.heartbeat_seconds)
+    assert (5, 10, 30) == (found.connect_seconds, found.heartbeat_seconds, found.key_cache_seconds)
     assert (2, False) == (found.policy.max_retries, found.policy.fallback_on_refusal)
     assert ((), None, None) == (found.keys, found.jwt, found.identity)
     (only,) = found.catalogue.targets()
@@ -100,6 +101,7 @@ EMPTY = [
     "GATEWAY_ATTEMPT_SECONDS",
     "GATEWAY_CONNECT_SECONDS",
     "GATEWAY_HEARTBEAT_SECONDS",
+    "GATEWAY_KEY_CACHE_SECONDS",
     "GATEWAY_MAX_RETRIES",
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
@@ -142,12 +144,16 @@ SECONDS = [
     "GATEWAY_ATTEMPT_SECONDS",
     "GATEWAY_CONNECT_SECONDS",
     "GATEWAY_HEARTBEAT_SECONDS",
+    "GATEWAY_KEY_CACHE_SECONDS",
 ]
 
 
 def seconds_of(found: Settings) -> dict[str, float]:
     """The times, by their settings."""
-    times = (found.limits.call, found.limits.attempt, found.connect_seconds, found.heartbeat_seconds)
+    times = (
+        *(found.limits.call, found.limits.attempt, found.connect_seconds, found.heartbeat_seconds),
+        found.key_cache_seconds,
+    )
     return dict(zip(SECONDS, times, strict=True))
 
 
@@ -606,7 +612,7 @@ def test_key_defaults() -> None:
     """A key with an id and a hash allows no deployment, is active, and does not expire."""
     (key,) = read(GATEWAY_VIRTUAL_KEYS=[ENTRY]).keys
     assert ("team-a", "", HASH) == (key.id, key.name, key.key_sha256)
-    assert (frozenset(), True, None) == (key.deployments, key.active, key.expires_at)
+    assert (frozenset(), True, None, UNLIMITED) == (key.deployments, key.active, key.expires_at, key.allowance)
 
 
 def test_a_whole_key() -> None:
@@ -618,10 +624,25 @@ def test_a_whole_key() -> None:
         "deployments": ["*", "a"],
         "active": False,
         "expires_at": "2027-01-01T02:00:00+02:00",
+        "rate_limit": {"requests": {"limit": 60, "window": "1m"}, "images": {"limit": 20, "window": "1h"}},
+        "budget": {"usd": 0.1, "window": "month"},
     }
     (key,) = read(GATEWAY_VIRTUAL_KEYS=[entry]).keys
     assert ("Team A", HASH, frozenset({"*", "a"}), False) == (key.name, key.key_sha256, key.deployments, key.active)
     assert dt.datetime(2027, 1, 1, tzinfo=dt.UTC) == key.expires_at
+    expected = Allowance(
+        requests=Rate(limit=60, window_seconds=60),
+        images=Rate(limit=20, window_seconds=3600),
+        budget=Budget(nanos=100_000_000, window=BudgetWindow.MONTH),
+    )
+    assert expected == key.allowance
+
+
+def test_a_window_that_is_none() -> None:
+    """The error of a window says what one is."""
+    limit = {"rate_limit": {"images": {"limit": 1, "window": "2 weeks"}}}
+    error = wrong(GATEWAY_VIRTUAL_KEYS=[{**ENTRY, **limit}])
+    assert str(error).endswith("is wrong: a window is a whole number and s, m, h or d, from 1s to 31d")
 
 
 def test_no_keys() -> None:
@@ -663,6 +684,10 @@ def test_no_keys() -> None:
             ({"expires_at": ""}, "expires_at"),
             ({"expires_at": 1800000000}, "expires_at"),
             ({"expires_at": True}, "expires_at"),
+            ({"rate_limit": {"image": None}}, "rate_limit.image"),
+            ({"rate_limit": {"images": {"limit": 1, "window": "1w"}}}, "rate_limit.images.window"),
+            ({"budgett": None}, "budgett"),
+            ({"budget": {"usd": 0, "window": "day"}}, "budget.usd"),
         ]
     ],
 )

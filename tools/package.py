@@ -8,7 +8,6 @@ reads the markers of requirements with it.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import platform
 import shutil
 import subprocess
@@ -16,16 +15,15 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from bench import starts
-from bench.arithmetic import spread
+from bench.arithmetic import Spread
 from tools.packing import PACKAGES, CannotPackage, add_byte_code, copy_app, drop_scripts, write_zip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from bench.arithmetic import Spread
 
 PROJECT: Final = Path(__file__).parents[1]
 ARCHIVE: Final = PROJECT / "dist" / "gateway.zip"
@@ -77,14 +75,12 @@ def install(packages: Path, python: str) -> None:
 def unpacked_start(archive: Path, directory: Path, *, upstream: str | None = None) -> starts.Start:
     """Unpack a package and start Microsoft's worker with it: nothing else can be imported but Python's own modules.
 
-    Raises StartFailed, and CannotPackage where the worker's library is not there (Python 3.12 and earlier).
+    Raises StartFailed.
     """
     app, worker = directory / "app", directory / "worker"
     if not app.exists():
-        library = importlib.util.find_spec("azure_functions_runtime")
-        if library is None or library.origin is None:
-            raise CannotPackage("Microsoft's worker is a library from Python 3.13 on")
-        shutil.copytree(Path(library.origin).parent, worker / library.name)
+        library = starts.worker_library()
+        shutil.copytree(library, worker / library.name)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(app)
     path = f"{app / PACKAGES}:{worker}"
@@ -92,11 +88,24 @@ def unpacked_start(archive: Path, directory: Path, *, upstream: str | None = Non
     return starts.start(app, upstream=upstream, options=["-S"], variables=variables)
 
 
-def measured(archive: Path) -> Spread | None:
-    """The CPU time in ms until the worker listens, run from the unpacked package."""
+def cost(archive: Path) -> str:
+    """The CPU time until the worker listens, run from the unpacked package; or why it cannot be had here."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return "is measured on Linux on x86-64 only, which the package is for"
+    try:
+        starts.worker_library()
+    except starts.StartFailed as failure:
+        return f"cannot be measured: {failure}"
+    found = measured(archive)
+    return f"{found.middle:.0f} ms of CPU time, median of {RUNS} ({found.least:.0f} to {found.most:.0f})"
+
+
+def measured(archive: Path) -> Spread:
+    """The CPU times in ms of several starts from the unpacked package. Raises StartFailed."""
     with tempfile.TemporaryDirectory() as directory:
         found = [unpacked_start(archive, Path(directory)).listening.cpu_ms for _ in range(RUNS + 1)]
-    return spread(found[1:])  # the first one finds nothing in the disk's cache
+    times = found[1:]  # the first one finds nothing in the disk's cache
+    return Spread(middle=median(times), least=min(times), most=max(times))
 
 
 def main() -> int:
@@ -111,10 +120,7 @@ def main() -> int:
             install(Path(directory), options.python)
             files = make(ARCHIVE, Path(directory), options.files)
         print(f"{ARCHIVE.relative_to(PROJECT)}: {ARCHIVE.stat().st_size / MIB:.1f} MiB, {files:,} files")
-        if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-            print("Its import time can be measured on Linux on x86-64 only, which it is for.")
-        elif (cost := measured(ARCHIVE)) is not None:
-            print(f"Worker import: {cost.middle:.0f} ms CPU, median of {RUNS} ({cost.least:.0f} to {cost.most:.0f})")
+        print(f"Worker import: {cost(ARCHIVE)}")
     except (CannotPackage, starts.StartFailed) as failure:
         print(failure, file=sys.stderr)
         return 1

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-APP: Final = ("function_app.py", "web_extension.py", "bounded_head.py", "host.json", "requirements.txt", "core")
+APP: Final = (
+    *("function_app.py", "queue_functions.py", "web_extension.py", "bounded_head.py"),
+    *("host.json", "requirements.txt", "core"),
+)
 """What is the app; nothing else of the project is deployed."""
 PACKAGES: Final = PurePosixPath(".python_packages/lib/site-packages")
 """Where the Functions worker looks for an app's packages."""

@@ -21,8 +21,8 @@ from core.contract.errors import (
     RecordsUnavailable,
 )
 from core.contract.reply import Reply
-from core.gateway import request_id
 from core.logs import ChangeRecord, write_fault
+from core.refusals import request_id
 from core.storage.tables import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.contract.errors import GatewayError, error_body
 from core.contract.reply import JSON, Reply, json_reply
-from core.gateway import request_id
+from core.refusals import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,12 +49,9 @@ class AdminCall:
 
 
 def answer(status: int, view: BaseModel, headers: Mapping[str, str] | None = None) -> Reply:
-    """Answer with a view, as JSON."""
-    return Reply(
-        status=status,
-        headers={**(headers or {}), "content-type": JSON},
-        body=(view.model_dump_json(by_alias=True).encode(),),
-    )
+    """Answer with a view, as JSON: all that was put into it, `null` included."""
+    text = view.model_dump_json(by_alias=True, exclude_unset=True)
+    return Reply(status=status, headers={**(headers or {}), "content-type": JSON}, body=(text.encode(),))
 
 
 def refused(error: GatewayError, event_id: str) -> Reply:

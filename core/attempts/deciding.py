@@ -124,12 +124,12 @@ def _fallback(situation: Situation) -> AskNext | None:
     for passed, step in enumerate(left):
         if isinstance(situation.plan.steps[step].fitted, InvalidRequest):
             continue
-        if found := _first_time(situation, step):
-            return replace(found, passed_over=left[:passed])
+        if found := _first_time(situation, step, passed_over=left[:passed]):
+            return found
     return None
 
 
-def _first_time(situation: Situation, step: int) -> AskNext | None:
+def _first_time(situation: Situation, step: int, passed_over: tuple[int, ...] = ()) -> AskNext | None:
     """A target of a step that was not asked before, in this step or another, and does not cool."""
     asked = {tried.target.identity for tried in situation.tried}
     target = _pick(
@@ -140,7 +140,7 @@ def _first_time(situation: Situation, step: int) -> AskNext | None:
         ],
         situation.chance,
     )
-    return AskNext(step=step, target=target) if target else None
+    return AskNext(step=step, target=target, passed_over=passed_over) if target else None
 
 
 def _again(situation: Situation) -> AskNext | None:

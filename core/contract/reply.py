@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import orjson
@@ -46,7 +46,7 @@ class Reply:
 
     def with_headers(self, headers: Mapping[str, str]) -> Reply:
         """Return the same with more headers."""
-        return replace(self, headers={**self.headers, **headers})
+        return Reply(status=self.status, headers={**self.headers, **headers}, body=self.body)
 
 
 def json_reply(status: int, value: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Reply:

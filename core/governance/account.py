@@ -140,7 +140,7 @@ class Account:
             self._given_back.remove(key)
             known = True
         charges = settlement.images > 0 or settlement.nanos > 0
-        if not known and not charges:
+        if not known and (perhaps_done or not charges):
             return False
         if settlement.images_rate is not None and settlement.images > 0:
             self._drawn.add(settlement.at, settlement.images, settlement.images_rate)

@@ -44,8 +44,7 @@ LONGEST_RACE_SECONDS: Final = 0.1
 FIRST_FAILURE_SECONDS: Final = 0.5
 LONGEST_FAILURE_SECONDS: Final = 1.0
 """Bounds of the wait after the store has failed, while a call waits."""
-LONGEST_REST_SECONDS: Final = 30.0
-"""The same while only settlements wait."""
+LONGEST_REST_SECONDS: Final = 30.0  # the same while only settlements wait
 MOST_SETTLEMENTS: Final = 1000
 """How many settlements of one key wait while the store cannot be reached."""
 
@@ -97,7 +96,7 @@ class Desk:
     ) -> None:
         """`now` is Unix time in ms; `wait` lets seconds go by; `chance` gives a number from 0 up to 1.
 
-        `patience` is how long a call waits at most, in seconds. `at_rest` is called when nobody waits any more.
+        `patience` is how long a call waits at most. `at_rest` is called when nobody waits any more.
         """
         self._counters = counters
         self._now = now
@@ -135,12 +134,15 @@ class Desk:
             raise answer
         return answer
 
-    def settle(self, settlement: Settlement) -> None:
-        """Put what a call came to in the place of its reservation, as soon as that can be done."""
+    def settle(self, settlement: Settlement, *, perhaps_done: bool = False) -> None:
+        """Put what a call came to in the place of its reservation, as soon as that can be done.
+
+        `perhaps_done`: another process may have settled it before.
+        """
         if len(self._settling) >= MOST_SETTLEMENTS:
             self._lose(1)
             return
-        self._settling.append(_Settling(settlement=settlement))
+        self._settling.append(_Settling(settlement=settlement, perhaps_done=perhaps_done))
         self._begin()
 
     async def standing(self, allowance: Allowance) -> Standing | None:

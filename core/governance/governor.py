@@ -69,6 +69,8 @@ class Admission:
     reservation: Reservation
     standing: Standing | None
     """How the key stood when the call was let through, the call included; None: that was in another process."""
+    perhaps_settled: bool = False
+    """Whether another process may have settled it."""
 
     @property
     def hold(self) -> dict[str, int | str]:
@@ -79,7 +81,13 @@ class Admission:
     def of(cls, holder: Holder, hold: Mapping[str, int | str]) -> Admission:
         """One that another process has let through."""
         numbers = {name: int(value) for name, value in hold.items() if name != "id"}
-        return cls(holder=holder, reservation_id=str(hold["id"]), reservation=Reservation(**numbers), standing=None)
+        return cls(
+            holder=holder,
+            reservation_id=str(hold["id"]),
+            reservation=Reservation(**numbers),
+            standing=None,
+            perhaps_settled=True,
+        )
 
 
 class Governor:
@@ -148,7 +156,7 @@ class Governor:
             nanos=sum(charge.nanos or 0 for charge in bill.charges),
             images_rate=admission.holder.allowance.images,
         )
-        self._desk(admission.holder.id).settle(settlement)
+        self._desk(admission.holder.id).settle(settlement, perhaps_done=admission.perhaps_settled)
 
     async def standing(self, holder: Holder) -> Standing | None:
         """How a key stands, as this process knows or soon can tell; None: it has no limits, or that is not known."""

@@ -62,7 +62,7 @@ def clean(text: str, most: int = 1_024) -> str:
 
 def month_of(day: dt.date) -> str:
     """The month of a day, `2026-10`."""
-    return f"{day:%Y-%m}"
+    return day.isoformat()[: len("2026-10")]
 
 
 def months(first: dt.date, last: dt.date) -> Iterator[str]:

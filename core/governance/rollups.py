@@ -79,9 +79,10 @@ class Rollups:
             calls.append(Put(row=line.row))
             for deployment, sums in line.sums.items():
                 of = (line.day, deployment)
-                # The key is drawn before the first try, and kept for the next one.
-                held = own.setdefault(of, _Own(sums_key(line.day, deployment), Sums()))
-                after[of] = after.get(of, held.sums) + sums
+                if of not in own:
+                    # The key is drawn before the first try, and kept for the next one.
+                    own[of] = _Own(sums_key(line.day, deployment), Sums())
+                after[of] = after.get(of, own[of].sums) + sums
         rows = (Row(partition=partition, key=own[of].key, values=_values(of, sums)) for of, sums in after.items())
         return Batch(
             partition=partition, changes=(*calls, *(Put(row=row) for row in rows)), lines=len(calls), after=after

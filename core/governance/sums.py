@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from operator import add, attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from core.contract.allowance import NANOS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from core.storage.tables import Value
 
@@ -41,17 +42,16 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         """Add up, field by field."""
-        return Sums(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Sums)})
+        return Sums(**dict(zip(_NAMES, map(add, _counts(self), _counts(other)), strict=True)))
 
     def values(self) -> dict[str, Value]:
         """As values of a row; what is 0 is left out."""
-        counts = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: count for name, count in counts.items() if count}
+        return {name: count for name, count in zip(_NAMES, _counts(self), strict=True) if count}
 
     @classmethod
     def of_values(cls, values: Mapping[str, Value]) -> Sums:
         """Read from the values of a row. What this version does not know is passed over."""
-        return cls(**{each.name: _whole(values.get(each.name)) for each in fields(cls)})
+        return cls(**{name: _whole(values.get(name)) for name in _NAMES})
 
     def as_json(self) -> dict[str, Any]:
         """As a report shows it, money in US dollars."""
@@ -72,6 +72,11 @@ class Sums:
             "possibly_billed_calls": self.possibly_billed_calls,
             "unpriced_calls": self.unpriced_calls,
         }
+
+
+_NAMES: Final = tuple(each.name for each in fields(Sums))
+_counts: Final[Callable[[Sums], tuple[int, ...]]] = attrgetter(*_NAMES)
+"""All numbers of some sums, in the order of their names."""
 
 
 def usd(nanos: int) -> float:

@@ -8,27 +8,34 @@ is a change guarded by the row's ETag:
 
 *Asked* is written before the model is. A running job whose lease is over has lost its process: one that had asked is
 failed, its outcome unknown, for a picture may have been bought; one that had not is carried out by the next who takes
-it. Where a job stands is told by its row and the clock alone: nobody has to come by for it to end.
+it, as long as it was not begun too often. Where a job stands is told by its row and the clock alone: nobody has to
+come by for it to end.
+
+Whoever takes a job puts its own mark on the row. A step whose answer was lost can be made once more: a row that has
+changed meanwhile and still has that mark was changed by that very step.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import secrets
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from core.keeping.bodies import get_body, put_body
+from core.contract.errors import error_body
+from core.keeping.bodies import get_body, put_body, whole
+from core.keeping.job import ID, Job, Order, State, StillRunning, read, written
+from core.keeping.lost import fate
 from core.storage.tables import Changed, Exists, Insert, Replace, Row, StoreUnavailable, safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from core.contract.document import Buffer
-    from core.storage.blobs import Container, Content
+    from core.contract.errors import GatewayError
+    from core.storage.blobs import Container
     from core.storage.queues import Queue
     from core.storage.tables import Table, Value
 
@@ -38,68 +45,13 @@ QUEUE: Final = "image-jobs"
 
 STARTING: Final = dt.timedelta(seconds=60)
 """How long it may take from being taken to asking the model."""
+MOST_TRIES: Final = 5
+"""How often a job is begun: as often as the Functions host delivers a message (host.json, queues.maxDequeueCount)."""
 LIFETIME: Final = dt.timedelta(hours=24)
-"""How long a job can be asked for; also how long it may wait in the queue."""
+"""How long a job can be asked for: while it waits, and again from its end."""
 _KEY: Final = "job"
 _JSON: Final = "application/json"
-
-
-class State(StrEnum):
-    """How far a job has come."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be carried out, and for whom."""
-
-    caller: str
-    """The caller's id."""
-    is_admin: bool = False
-    narrowed_to: frozenset[str] | None = None
-    deployment: str
-    api_version: str | None = None
-    request: bytes
-    """The request's body, as it came."""
-    event_id: str
-    base_url: str = ""
-    """Where the gateway serves pictures itself, if it does."""
-    hold: Mapping[str, int | str] | None = None
-    """What is reserved for it of its key's limits (see Admission.hold)."""
-    result: str | None = None
-    """The name under which the outcome is put for those who came by a queue."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as it stands."""
-
-    id: str
-    state: State
-    order: Order
-    created_at: dt.datetime
-    ended_at: dt.datetime | None
-    status: int | None
-    """The status that a call would have been answered with; None while there is none, or where it is unknown."""
-    body: Content | bytes | None
-    """The answer, or the error's body."""
-    announced: bool
-    """Whether those who wait for its end have been told."""
-    row: Row
-
-
-class StillRunning(Exception):
-    """Another process carries the job out, or has died less than its lease ago: ask again later."""
-
-    def __init__(self, seconds: float) -> None:
-        """`seconds` from now it is known which."""
-        super().__init__(f"still running; ask again in {seconds:.0f} s")
-        self.seconds = seconds
+_NOBODY: Final = ""
 
 
 class Jobs:
@@ -116,35 +68,55 @@ class Jobs:
         self._lease = lease
 
     async def submit(self, order: Order) -> Job:
-        """Take an order and put it into the queue. Where the queue is out of reach the job is cancelled."""
-        job = await self._inserted(secrets.token_hex(16), order)
+        """Take an order and put it into the queue.
+
+        Where it raises StoreUnavailable with `perhaps_done`, the job may be carried out all the same.
+        """
+        try:
+            job = await self._inserted(secrets.token_hex(16), order)
+        except StoreUnavailable as failure:  # with no message it is nothing, even if it is there
+            raise StoreUnavailable(str(failure), perhaps_done=False) from None
         try:
             await self._queue.send(job.id)
-        except StoreUnavailable:
-            await self.cancel(job.id)  # its message may come all the same, and nobody knows of the job
-            raise
+        except StoreUnavailable as failure:
+            if not failure.perhaps_done:
+                raise
+            return await self._withdrawn(job, failure)
         return job
 
-    async def accept(self, job_id: str, order: Order) -> Job:
-        """Take an order that came by a queue; one that came before is the same job."""
+    async def _withdrawn(self, job: Job, failure: StoreUnavailable) -> Job:
+        """Cancel a job whose message may have been sent; where it has begun, it was."""
         try:
-            return await self._inserted(job_id, order)
+            is_cancelled = await self.cancel(job.id)
+        except StoreUnavailable:
+            raise failure from None
+        if is_cancelled:
+            raise StoreUnavailable(str(failure), perhaps_done=False) from None
+        return job
+
+    async def accept(self, job_id: str, order: Order, *, refused: GatewayError | None = None) -> Job:
+        """Take an order that came by a queue; one that came before under this id is the same job.
+
+        `refused`: it is not to be carried out, and this is why.
+        """
+        try:
+            return await self._inserted(job_id, order, refused=refused)
         except Exists:
-            found = await self.get(job_id)
-            if found is None:
-                raise StillRunning(1.0) from None  # its time was just over: the next delivery is a new order
-            return found
+            row = await self._table.get(safe(job_id), _KEY)
+        if row is not None and _time(row, "expires_at") > self._now():
+            return await self._job(row)
+        return await self._inserted(job_id, order, refused=refused, in_place_of=row)
 
     async def get(self, job_id: str) -> Job | None:
         """A job as it stands now; None: there is none, or no longer."""
-        row = await self._table.get(safe(job_id), _KEY)
+        row = await self._table.get(safe(job_id), _KEY) if ID.fullmatch(job_id) else None
         return None if row is None or _time(row, "expires_at") <= self._now() else await self._job(row)
 
     async def cancel(self, job_id: str) -> bool:
-        """Cancel a job that has not begun; False: it has."""
+        """Cancel a job that has not begun; False: it has, or there is none."""
         while (job := await self.get(job_id)) is not None and job.state is State.QUEUED:
             try:
-                await self._change(job.row, state=State.CANCELLED, ended_at=self._now())
+                await self._change(job.row, state=State.CANCELLED, **self._ending())
             except Changed:
                 continue
             return True
@@ -156,12 +128,18 @@ class Jobs:
         None: there is nothing to do. Raises StillRunning.
         """
         while (job := await self.get(job_id)) is not None:
+            if job.has_ended:
+                return None if job.announced else job
             if job.state is State.RUNNING and _time(job.row, "lease_until") > self._now():
                 raise StillRunning((_time(job.row, "lease_until") - self._now()).total_seconds())
-            if job.state not in {State.QUEUED, State.RUNNING}:
-                return None if job.announced else job
             try:
-                row = await self._change(job.row, state=State.RUNNING, lease_until=self._now() + STARTING)
+                row = await self._change(
+                    job.row,
+                    state=State.RUNNING,
+                    holder=secrets.token_hex(8),
+                    tries=job.tries + 1,
+                    lease_until=self._now() + STARTING,
+                )
             except Changed:
                 continue
             return await self._job(row)
@@ -169,98 +147,115 @@ class Jobs:
 
     async def put_back(self, job: Job) -> None:
         """Let somebody else begin, because nothing was asked. Raises Changed: the job is somebody else's by now."""
-        await self._change(job.row, state=State.QUEUED)
+        await self._step(job, state=State.QUEUED, asked=False, holder=_NOBODY, order=written(job.order))
 
-    async def asking(self, job: Job) -> Job:
-        """Write down that the model is about to be asked. Raises Changed: the job is somebody else's by now."""
-        return replace(job, row=await self._change(job.row, asked=True, lease_until=self._now() + self._lease))
+    async def asking(self, job: Job, hold: Mapping[str, int | str] | None) -> Job:
+        """Write down that the model is about to be asked, and what is reserved for that.
+
+        Raises Changed: the job is somebody else's by now.
+        """
+        order = replace(job.order, hold=hold)
+        row = await self._step(job, asked=True, order=written(order), lease_until=self._now() + self._lease)
+        return replace(job, asked=True, order=order, row=row)
 
     async def finish(self, job: Job, *, status: int, body: Sequence[Buffer]) -> Job:
         """Keep what came of it. Raises Changed: the job is somebody else's by now."""
-        values = await put_body(
-            self._container, "body", body, content_type=_JSON, expires_at=_time(job.row, "expires_at")
-        )
-        row = await self._change(
-            job.row,
-            state=State.SUCCEEDED if status // 100 == 2 else State.FAILED,
-            status=status,
-            ended_at=self._now(),
-            **values,
-        )
-        return await self._job(row)
+        ending = self._ending()
+        values = await put_body(self._container, "body", body, content_type=_JSON, expires_at=ending["expires_at"])
+        state = State.SUCCEEDED if status // 100 == 2 else State.FAILED
+        return await self._job(await self._step(job, state=state, status=status, **ending, **values))
+
+    async def given_up(self, job: Job) -> Job:
+        """Write down that a job has failed because nobody carries it out. Raises Changed: somebody else has."""
+        values: dict[str, Value] = {"state": State.FAILED, "holder": _NOBODY, "ended_at": job.ended_at or self._now()}
+        if job.status is not None and isinstance(job.body, bytes):
+            values |= {"status": job.status, "body": job.body}
+        return await self._job(await self._change(job.row, **values))
 
     async def announced(self, job: Job) -> None:
         """Write down that those who wait have been told. Who was faster has told them, too."""
-        row = job.row
-        if row.values["state"] == State.RUNNING:  # it was lost, which is known by its lease alone
-            row = replace(row, values={**row.values, "state": State.FAILED, "ended_at": _time(row, "lease_until")})
         try:
-            await self._change(row, announced=True)
+            await self._change(job.row, announced=True)
         except Changed:
             return
 
-    async def _inserted(self, job_id: str, order: Order) -> Job:
+    async def _inserted(
+        self, job_id: str, order: Order, *, refused: GatewayError | None = None, in_place_of: Row | None = None
+    ) -> Job:
         now = self._now()
         expires_at = now + LIFETIME
         values: dict[str, Value] = {
             "id": job_id,
             "state": State.QUEUED,
-            "order": orjson.dumps(_written(order)).decode(),
+            "order": written(order),
             "created_at": now,
             "expires_at": expires_at,
             **await put_body(self._container, "request", [order.request], content_type=_JSON, expires_at=expires_at),
         }
-        (row,) = await self._table.change(Insert(row=Row(partition=safe(job_id), key=_KEY, values=values)))
+        if refused is not None:
+            values |= {"state": State.FAILED, "status": refused.status, "ended_at": now, "body": _told(refused, order)}
+        row = Row(partition=safe(job_id), key=_KEY, values=values)
+        change = Insert(row=row) if in_place_of is None else Replace(row=replace(row, etag=in_place_of.etag))
+        (row,) = await self._table.change(change)
         return await self._job(row)
+
+    async def _step(self, job: Job, **values: Value) -> Row:
+        """Change the row of a job that its taker holds."""
+        row = job.row
+        while True:
+            try:
+                return await self._change(row, **values)
+            except Changed:
+                found = await self._table.get(row.partition, row.key)
+                if found is None or found.etag == row.etag or found.values.get("holder") != job.row.values["holder"]:
+                    raise
+                row = found  # changed by a step of ours whose answer was lost
 
     async def _change(self, row: Row, **values: Value) -> Row:
         (changed,) = await self._table.change(Replace(row=replace(row, values={**row.values, **values})))
         return changed
 
+    def _ending(self) -> dict[str, dt.datetime]:
+        now = self._now()
+        return {"ended_at": now, "expires_at": now + LIFETIME}
+
     async def _job(self, row: Row) -> Job:
         values = row.values
-        state = State(str(values["state"]))
-        ended_at = _time(row, "ended_at") if "ended_at" in values else None
-        if state is State.RUNNING and values.get("asked") is True and _time(row, "lease_until") <= self._now():
-            state, ended_at = State.FAILED, _time(row, "lease_until")
-        status = values.get("status")
-        return Job(
+        tries = values.get("tries")
+        job = Job(
             id=str(values["id"]),
-            state=state,
-            order=_read(orjson.loads(str(values["order"])), await self._request(row)),
+            state=State(str(values["state"])),
+            order=read(str(values["order"]), await self._request(row)),
             created_at=_time(row, "created_at"),
-            ended_at=ended_at,
-            status=status if isinstance(status, int) else None,
+            ended_at=_time(row, "ended_at") if "ended_at" in values else None,
+            status=int(str(values["status"])) if "status" in values else None,
             body=await get_body(self._container, "body", values),
+            asked=values.get("asked") is True,
+            tries=tries if isinstance(tries, int) else 0,
+            abandoned=False,
             announced=values.get("announced") is True,
             row=row,
         )
+        is_told = job.body is not None or job.state in {State.QUEUED, State.CANCELLED}
+        return job if is_told else self._abandoned(job)
+
+    def _abandoned(self, job: Job) -> Job:
+        """A job without an outcome as it stands by the clock: running, or failed because nobody carries it out."""
+        if job.state is State.RUNNING:
+            is_over = _time(job.row, "lease_until") <= self._now()
+            if not is_over or not (job.asked or job.tries >= MOST_TRIES):
+                return job
+            job = replace(job, abandoned=True, ended_at=_time(job.row, "lease_until"))
+        error = fate(asked=job.asked)
+        return replace(job, state=State.FAILED, status=error.status, body=_told(error, job.order))
 
     async def _request(self, row: Row) -> bytes:
         body = await get_body(self._container, "request", row.values)
-        if isinstance(body, bytes):
-            return body
-        return b"" if body is None else b"".join([bytes(piece) async for piece in body.pieces()])
+        return b"" if body is None else await whole(body)
 
 
-def _written(order: Order) -> Mapping[str, object]:
-    return {
-        "caller": order.caller,
-        "is_admin": order.is_admin,
-        "narrowed_to": None if order.narrowed_to is None else sorted(order.narrowed_to),
-        "deployment": order.deployment,
-        "api_version": order.api_version,
-        "event_id": order.event_id,
-        "base_url": order.base_url,
-        "hold": order.hold,
-        "result": order.result,
-    }
-
-
-def _read(written: dict[str, object], request: bytes) -> Order:
-    narrowed = written.pop("narrowed_to")
-    narrowed_to = frozenset(narrowed) if isinstance(narrowed, list) else None
-    return Order(**written, narrowed_to=narrowed_to, request=request)  # type: ignore[arg-type]  # as `_written`
+def _told(error: GatewayError, order: Order) -> bytes:
+    return orjson.dumps(error_body(error, event_id=order.event_id, model_requested=None, stream=False))
 
 
 def _time(row: Row, name: str) -> dt.datetime:

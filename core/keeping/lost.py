@@ -1,4 +1,4 @@
-"""What is said of a job whose process died while it drew."""
+"""What is said of a job that nobody carries out any more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from core.contract.errors import GatewayError
 
 
 class JobLost(GatewayError):
-    """409: nobody knows what came of it; it is not drawn again by itself."""
+    """409: whoever carried it out died after asking. Nobody knows what came of it; it is not drawn again by itself."""
 
     status = 409
     type = "conflict_error"
@@ -15,3 +15,17 @@ class JobLost(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The process that carried this job out ended; a picture may have been drawn, and is lost")
+
+
+class JobAbandoned(GatewayError):
+    """500: it was begun as often as it may be, and the model was never asked."""
+
+    code = "job_abandoned"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway failed to carry this job out; nothing was drawn, and it can be ordered again")
+
+
+def fate(*, asked: bool) -> GatewayError:
+    """Why such a job has failed; `asked`: whether the model was asked, or was about to be."""
+    return JobLost() if asked else JobAbandoned()

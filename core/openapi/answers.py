@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
@@ -127,7 +127,7 @@ class ErrorExtra(Answer):
 
     provider: Literal["azure"]
     model_requested: str
-    request_type: Literal["image_generation", "image_generation_stream", "governance"]
+    request_type: Literal["image_generation", "image_generation_stream", "image_generation_job", "governance"]
     attempts: Annotated[list[Attempt] | None, Field(description="Where upstream was called.")] = None
 
 
@@ -155,6 +155,21 @@ class ErrorEvent(BaseModel):
     status_code: int
     error: ErrorDetail
     extra_fields: ErrorExtra
+
+
+class JobView(BaseModel):
+    """A generation that is carried out later."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    deployment: Annotated[str, Field(description="The one in the path.")]
+    event_id: Annotated[str, Field(description="Of the call that ordered it.")]
+    created_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    answer: Annotated[ImagesAnswer | None, Field(description="Where it has succeeded.")] = None
+    error: Annotated[ErrorBody | None, Field(description="Where it has failed.")] = None
 
 
 class Health(BaseModel):

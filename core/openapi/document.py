@@ -13,10 +13,10 @@ from core.administration.usage_views import KeyUsage, UsagePage
 from core.administration.views import KeyPage, NewSecret, OneKey
 from core.contract.reply import JSON, Reply
 from core.contract.request import ImageRequest
-from core.gateway import request_id
 from core.openapi import governance, images
-from core.openapi.answers import CompletedEvent, ErrorBody, ErrorEvent, Health, ImagesAnswer, PartialImageEvent
+from core.openapi.answers import CompletedEvent, ErrorBody, ErrorEvent, Health, ImagesAnswer, JobView, PartialImageEvent
 from core.openapi.parts import HEADERS, Json, answered, headers_of, schemas
+from core.refusals import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ VERSION: Final = "0.1.0"
 
 _READ: Final = (ImageRequest, NewKey, KeyChanges, Rotation)
 _WRITTEN: Final = (
-    *(ImagesAnswer, PartialImageEvent, CompletedEvent, ErrorEvent, ErrorBody, Health),
+    *(ImagesAnswer, PartialImageEvent, CompletedEvent, ErrorEvent, ErrorBody, JobView, Health),
     *(KeyPage, OneKey, NewSecret, UsagePage, KeyUsage),
 )
 _CREDENTIALS: Final = {
@@ -76,6 +76,7 @@ def description() -> Json:
         "paths": {
             images.PATH: {"post": images.operation()},
             "/images/{name}": {"get": images.picture()},
+            "/jobs/{id}": images.job(),
             **governance.paths(),
             **_service(),
         },

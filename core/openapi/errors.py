@@ -132,6 +132,28 @@ OF_A_PICTURE: Final[Mapping[int, ErrorStatus]] = {
 }
 """`GET /images/{name}`."""
 
+OF_A_JOB: Final[Mapping[int, ErrorStatus]] = {
+    401: _AUTH_401,
+    403: ErrorStatus(means="The key may not do this.", codes={"key_inactive": "it has been deactivated"}),
+    404: ErrorStatus(means="There is no such job, or no longer.", codes={"job_not_found": "none of this caller's"}),
+    500: _FAULT,
+    503: ErrorStatus(
+        means="The gateway cannot do it now.",
+        codes={
+            "misconfigured": "its settings are wrong; its log says which",
+            "auth_unavailable": "who calls cannot be checked",
+            "store_unavailable": "the store cannot be reached",
+        },
+        headers=("retry-after",),
+    ),
+}
+"""`GET /jobs/{id}`."""
+OF_A_CANCELLATION: Final[Mapping[int, ErrorStatus]] = {
+    **OF_A_JOB,
+    409: ErrorStatus(means="It is too late.", codes={"job_not_queued": "the job has begun, or has ended"}),
+}
+"""`DELETE /jobs/{id}`."""
+
 _ADMIN_400: Final = ErrorStatus(
     means="What was asked cannot be asked.",
     codes={

@@ -70,14 +70,14 @@ _REPORT: Final[Json] = {
     "from": "2026-11-01",
     "to": "2026-11-20",
     "group_by": "key",
-    "usage": [{**_SUMS, "key_id": _ID, "admin": False, "deployment": None, "day": None}],
+    "usage": [{**_SUMS, "key_id": _ID, "admin": False}],
     "totals": _SUMS,
     "next_cursor": None,
 }
 _USED: Final[Json] = {
     **_REPORT,
     "group_by": "day",
-    "usage": [{**_SUMS, "key_id": None, "admin": None, "deployment": None, "day": "2026-11-20"}],
+    "usage": [{**_SUMS, "day": "2026-11-20"}],
     "id": _ID,
     "in_flight": 1,
     "requests": {"limit": 60, "window": "1m", "remaining": 58, "reset_seconds": 41.0},

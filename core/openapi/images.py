@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from core.contract.errors import AuthUnavailable, InvalidRequest, Unauthenticated
 from core.contract.request import DEPLOYMENT_NAME, ImageRequest
-from core.openapi.answers import EVERY_EVENT, ImagesAnswer
-from core.openapi.errors import OF_A_PICTURE, OF_IMAGES, example
+from core.openapi.answers import EVERY_EVENT, ImagesAnswer, JobView
+from core.openapi.errors import OF_A_CANCELLATION, OF_A_JOB, OF_A_PICTURE, OF_IMAGES, example
 from core.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
 
 PATH: Final = "/openai/openai/deployments/{deployment-id}/images/generations"
@@ -64,6 +64,14 @@ _ANSWER: Final[Json] = {
     "size": "1024x1024",
     "usage": _USAGE,
     "extra_fields": _EXTRA,
+}
+_JOB: Final[Json] = {
+    "id": "5f2a9c1e019aa0b1c2d35f2a9c1e0001",
+    "status": "queued",
+    "deployment": "gpt-image-2",
+    "event_id": "6f1d7c0b1f0f4c5d9d0c2f6f3a4b5c6d",
+    "created_at": "2026-11-20T12:00:00+00:00",
+    "ended_at": None,
 }
 _STREAM: Final = """\
 : keep-alive
@@ -128,7 +136,35 @@ def operation() -> Json:
             ),
         ],
         "requestBody": {"required": True, "content": {JSON: {"schema": ref(ImageRequest), "example": _REQUEST}}},
-        "responses": {"200": _pictures(), **refused(OF_IMAGES, _examples())},
+        "responses": {"200": _pictures(), "202": _ordered(), **refused(OF_IMAGES, _examples())},
+    }
+
+
+def job() -> Json:
+    """The operations that show a job, and cancel it."""
+    headers = ("retry-after",)
+    shared = {"tags": ["Images"]}
+    return {
+        "parameters": [
+            parameter("id", "path", {"type": "string", "minLength": 1}, "The job's id.", example=_JOB["id"])
+        ],
+        "get": {
+            **shared,
+            "operationId": "getJob",
+            "summary": "Show a job",
+            "description": "To the caller who ordered it, and to admins.",
+            "responses": {"200": answered(JobView, "The job.", *headers, example=_JOB), **refused(OF_A_JOB, {})},
+        },
+        "delete": {
+            **shared,
+            "operationId": "cancelJob",
+            "summary": "Cancel a job",
+            "description": "What has not begun is not drawn, and costs nothing.",
+            "responses": {
+                "200": answered(JobView, "It is cancelled.", example={**_JOB, "status": "cancelled"}),
+                **refused(OF_A_CANCELLATION, {}),
+            },
+        },
     }
 
 
@@ -176,6 +212,11 @@ def _pictures() -> Json:
         "example": _STREAM,
     }
     return whole
+
+
+def _ordered() -> Json:
+    headers = ("location", "preference-applied", "retry-after", "idempotent-replayed")
+    return answered(JobView, "With `Prefer: respond-async`: the job that has been ordered.", *headers, example=_JOB)
 
 
 def _examples() -> dict[int, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Tables in memory, for one process: what is kept here ends with it.
 
-No method waits, so each of them is one step of the event loop, and a transaction needs no lock.
+No method waits, so each of them is one step of the event loop, and a transaction needs no lock. Of rows that have
+values of the same names, as those of the ledger do, the names are kept once: a dict for each takes twice the memory.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,7 @@ from core.storage.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from core.storage.tables import Change
+    from core.storage.tables import Change, Value
 
 _NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -56,8 +56,10 @@ class MemoryTable:
     def __init__(self, etags: Iterator[str], most_rows: int | None) -> None:
         self._etags = etags
         self._most_rows = most_rows
-        self._rows = OrderedDict[tuple[str, str], Row]()
-        """In the order in which they were written. A plain dict is slow to give its first entry once many have gone."""
+        self._rows = OrderedDict[tuple[str, str], tuple[str, tuple[str, ...], tuple[Value, ...]]]()
+        """The ETag of each row, the names of its values and these, in the order in which they were written. A plain dict
+        is slow to give its first entry once many have gone."""
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._keys: dict[str, list[str]] = {}
         """The keys of each partition, sorted."""
 
@@ -65,7 +67,7 @@ class MemoryTable:
         """Read a row (see Table.get)."""
         check_key(partition)
         check_key(key)
-        return self._rows.get((partition, key))
+        return self._row(partition, key) if (partition, key) in self._rows else None
 
     async def page(
         self, partition: str, *, first: str = "", before: str | None = None, limit: int = MOST_ROWS_A_PAGE
@@ -78,7 +80,7 @@ class MemoryTable:
         end = len(keys) if before is None else bisect_left(keys, before)
         following = begin + limit
         return Page(
-            rows=tuple(self._rows[partition, key] for key in keys[begin : min(following, end)]),
+            rows=tuple(self._row(partition, key) for key in keys[begin : min(following, end)]),
             next_key=keys[following] if following < end else None,
         )
 
@@ -91,14 +93,19 @@ class MemoryTable:
         self._forget_oldest()
         return changed
 
+    def _row(self, partition: str, key: str) -> Row:
+        etag, names, values = self._rows[partition, key]
+        read = MappingProxyType(dict(zip(names, values, strict=True)))
+        return Row(partition=partition, key=key, values=read, etag=etag)
+
     def _check(self, change: Change) -> None:
-        held = self._rows.get((change.row.partition, change.row.key))
+        etag, *_ = self._rows.get((change.row.partition, change.row.key), (None,))
         match change:
-            case Insert() if held is not None:
+            case Insert() if etag is not None:
                 raise Exists(f"{change.row.key} is there already")
-            case Replace() if held is None or held.etag != change.row.etag:
+            case Replace() if etag != change.row.etag:
                 raise Changed(f"{change.row.key} is not as it was read")
-            case Delete() if held is None or change.row.etag not in {"", held.etag}:
+            case Delete() if etag is None or change.row.etag not in {"", etag}:
                 raise Changed(f"{change.row.key} is not as it was read")
             case _:
                 pass
@@ -109,10 +116,11 @@ class MemoryTable:
             case Delete(row=row):
                 return row
             case Insert(row=row) | Replace(row=row) | Put(row=row):
-                written = replace(row, values=MappingProxyType(dict(row.values)), etag=next(self._etags))
-                self._rows[row.partition, row.key] = written
+                names = tuple(row.values)
+                names = self._names.setdefault(names, names)
+                self._rows[row.partition, row.key] = next(self._etags), names, tuple(row.values.values())
                 insort(self._keys.setdefault(row.partition, []), row.key)
-                return written
+                return self._row(row.partition, row.key)
 
     def _remove(self, partition: str, key: str) -> None:
         if self._rows.pop((partition, key), None) is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from core.storage.tables import MOST_CHANGES, MOST_ROWS_A_PAGE, Replace
@@ -25,8 +26,7 @@ MOST_BYTES: Final = 65_536
 
 _LARGEST: Final = 2**63
 _TABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
-_KEY: Final = re.compile(r"[!-~]{1,512}")
-_NOT_IN_KEYS: Final = frozenset("/\\#?%")
+_KEY: Final = re.compile(r"(?:(?![/\\#?%])[!-~]){1,512}")
 """`%` is allowed, and decoded once too often by some that stand between (Azure SDK docs)."""
 _VALUE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _SYSTEMS_OWN: Final = frozenset({"PartitionKey", "RowKey", "Timestamp"})
@@ -40,7 +40,7 @@ def check_name(name: str) -> None:
 
 def check_key(text: str) -> None:
     """Check a row's partition or key."""
-    if not _KEY.fullmatch(text) or _NOT_IN_KEYS & set(text):
+    if not _KEY.fullmatch(text):
         raise ValueError(f"{text!r} is no key: 1 to 512 visible ASCII characters without / \\ # ? %")
 
 
@@ -55,6 +55,7 @@ def check_changes(changes: Sequence[Change]) -> None:
     if not 1 <= len(changes) <= MOST_CHANGES:
         raise ValueError(f"a transaction has 1 to {MOST_CHANGES} changes, not {len(changes)}")
     rows = [change.row for change in changes]
+    check_key(rows[0].partition)
     if len({row.partition for row in rows}) > 1:
         raise ValueError("a transaction changes rows of one partition")
     if len({row.key for row in rows}) < len(rows):
@@ -66,25 +67,29 @@ def check_changes(changes: Sequence[Change]) -> None:
 
 
 def _check_row(row: Row) -> None:
-    check_key(row.partition)
     check_key(row.key)
     if len(row.values) > MOST_VALUES:
         raise ValueError(f"{row.key} has {len(row.values)} values, and {MOST_VALUES} are the most")
     for name, value in row.values.items():
-        if not _VALUE.fullmatch(name) or name in _SYSTEMS_OWN:
+        if not _may_name_a_value(name):
             raise ValueError(f"{name!r} is no name of a value")
         if (wrong := _wrong(value)) is not None:
             raise ValueError(f"the value {name} of {row.key} {wrong}")
 
 
+@lru_cache  # the same few dozen names in every row
+def _may_name_a_value(name: str) -> bool:
+    return _VALUE.fullmatch(name) is not None and name not in _SYSTEMS_OWN
+
+
 def _wrong(value: object) -> str | None:
     match value:
-        case bool() | float():
-            return None
-        case int():
-            wrong = None if -_LARGEST <= value < _LARGEST else "has more than 64 bits"
         case str():
             wrong = _wrong_text(value)
+        case bool() | float():
+            wrong = None
+        case int():
+            wrong = None if -_LARGEST <= value < _LARGEST else "has more than 64 bits"
         case bytes():
             wrong = None if len(value) <= MOST_BYTES else f"is longer than {MOST_BYTES} bytes"
         case dt.datetime():
@@ -96,7 +101,7 @@ def _wrong(value: object) -> str | None:
 
 def _wrong_text(text: str) -> str | None:
     try:
-        units = len(text.encode("utf-16-le")) // 2
+        units = len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
     except UnicodeEncodeError:
         return "has half a character"
     return None if units <= LONGEST_TEXT else f"is longer than {LONGEST_TEXT} characters"

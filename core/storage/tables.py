@@ -22,7 +22,7 @@ MOST_CHANGES: Final = 100
 MOST_ROWS_A_PAGE: Final = 1000
 """How many rows one page may have (Azure Table Storage docs, "query timeout and pagination")."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9.-]")
+_NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +132,4 @@ def safe(text: str) -> str:
     Azure forbids some characters in keys (Table service data model, "characters disallowed in key fields"); here the
     result is also free of `~` and `|`, which stand between the parts of a key.
     """
-    return "".join(
-        each if _PLAIN.fullmatch(each) else "".join(f"_{byte:02x}" for byte in each.encode()) for each in text
-    )
+    return _NOT_PLAIN.sub(lambda found: "".join(f"_{byte:02x}" for byte in found[0].encode()), text)

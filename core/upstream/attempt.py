@@ -26,7 +26,7 @@ from core.upstream.receiving import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from core.catalogue.deployments import Target
     from core.catalogue.fitting import Fitted
@@ -73,19 +73,20 @@ class Upstream:
         """Yield the partial images as they come, then one outcome. Only cancellation is raised."""
         time = Time(clock=self._clock, ends_at=ask.ends_at)
         async with AsyncExitStack() as stack:
-            request = await self._request_of(ask, time)
+            credential = await self._credential(ask.target, time)
             sent_at = self._clock()
             response = (
-                request
-                if isinstance(request, Failed)
-                else await self._sent(request, time, ask.patience or self._patience, stack)
+                credential
+                if isinstance(credential, Failed)
+                else await self._sent(_request(ask, credential), time, ask.patience or self._patience, stack)
             )
             if isinstance(response, Failed):
                 yield response
             elif response.status // 100 == 2:
-                async for event in await stack.enter_async_context(aclosing(self._received(ask, response, time))):
-                    yield event if isinstance(event, Partial) else await self._finished(ask, event, time)
-                    del event  # megabytes, and the next one may be long in coming
+                async with aclosing(self._received(ask, response, time)) as events:
+                    async for event in events:
+                        yield event if isinstance(event, Partial) else await self._finished(ask, event, time)
+                        del event  # megabytes, and the next one may be long in coming
             else:
                 seconds = self._clock() - sent_at
                 body = await receive_error(response, time)
@@ -108,14 +109,17 @@ class Upstream:
                 yield event
                 del event
 
-    async def _request_of(self, ask: Ask, time: Time) -> HttpRequest | Failed:
-        """What is to be sent; or the failure where there is no token to send with it."""
+    async def _credential(self, target: Target, time: Time) -> dict[str, str] | Failed:
+        """The header that says who asks; or the failure where there is no token for it."""
+        if target.key is not None:
+            return {"api-key": target.key.reveal()}
         try:
             async with time.limit():
-                return await self._request(ask)
+                token = await self._tokens.token()
         except (NoToken, TimeoutError) as failure:
             # For the operator's log; the caller is told no more than that there is none.
             return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure) or "no token in time"))
+        return {"authorization": f"Bearer {token.reveal()}"}
 
     async def _sent(
         self, request: HttpRequest, time: Time, patience: Patience, stack: AsyncExitStack
@@ -131,27 +135,6 @@ class Upstream:
         except TimeoutError:
             return Failed(reason=time.reason(Reason.NO_FIRST_BYTE))
 
-    async def _request(self, ask: Ask) -> HttpRequest:
-        target = ask.target
-        if target.key is not None:
-            credential = {"api-key": target.key.reveal()}
-        else:
-            credential = {"authorization": f"Bearer {(await self._tokens.token()).reveal()}"}
-        version = quote(target.api_version(ask.api_version), safe="")
-        name = quote(target.deployment, safe="")
-        return HttpRequest(
-            url=f"{target.endpoint}/openai/deployments/{name}/images/generations?api-version={version}",
-            headers={
-                **credential,
-                "content-type": "application/json",
-                "accept": "text/event-stream, application/json" if ask.fitted.streams else "application/json",
-                "accept-encoding": "identity",  # base64 in, base64 out: nothing to be unpacked and packed again
-                "user-agent": "azure-openai-image-gateway",
-                "x-ms-client-request-id": ask.event_id,
-            },
-            body=orjson.dumps(ask.fitted.body),
-        )
-
     async def _finished(self, ask: Ask, outcome: Outcome, time: Time) -> Outcome:
         """Turn URLs into base64 where the caller asked for that and the model gives URLs only."""
         if not isinstance(outcome, Picture) or ask.fitted.wants != "b64_json":
@@ -162,3 +145,21 @@ class Upstream:
                 return await with_base64(outcome, self._connection, loopback=loopback)
         except TimeoutError:
             return outcome
+
+
+def _request(ask: Ask, credential: Mapping[str, str]) -> HttpRequest:
+    target = ask.target
+    version = quote(target.api_version(ask.api_version), safe="")
+    name = quote(target.deployment, safe="")
+    return HttpRequest(
+        url=f"{target.endpoint}/openai/deployments/{name}/images/generations?api-version={version}",
+        headers={
+            **credential,
+            "content-type": "application/json",
+            "accept": "text/event-stream, application/json" if ask.fitted.streams else "application/json",
+            "accept-encoding": "identity",  # base64 in, base64 out: nothing to be unpacked and packed again
+            "user-agent": "azure-openai-image-gateway",
+            "x-ms-client-request-id": ask.event_id,
+        },
+        body=orjson.dumps(ask.fitted.body),
+    )

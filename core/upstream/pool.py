@@ -54,9 +54,6 @@ class Pool:
         self._turns.release()
         if not wire.let_go():
             return
-        if self._is_closed:
-            wire.abort()
-            return
         loop = asyncio.get_running_loop()
         self._idle.setdefault(origin, {})[wire] = loop.time()
         if self._tidying is None:
@@ -130,16 +127,21 @@ class Pool:
         self._open.discard(wire)
         if not self._open:
             self._none_is_open.set()
+        self._no_longer_idle(origin, wire)
+
+    def _no_longer_idle(self, origin: Origin, wire: Wire) -> None:
         wires = self._idle.get(origin, {})
         wires.pop(wire, None)
         if not wires:
             self._idle.pop(origin, None)
 
     def _close_the_oldest(self) -> None:
-        oldest = [next(iter(wires.items())) for wires in self._idle.values()]
-        if oldest:
-            wire, _ = min(oldest, key=lambda one: one[1])
+        """Make room: close the wire that has been idle longest, if any is."""
+        if self._idle:
+            origin, wires = min(self._idle.items(), key=lambda idle: next(iter(idle[1].values())))
+            wire = next(iter(wires))
             wire.abort()
+            self._no_longer_idle(origin, wire)
 
     def _tidy(self) -> None:
         """Close what has been idle for too long. Nobody waits for it, and nothing runs where nothing is idle."""

@@ -7,142 +7,20 @@ begins, what may follow, whether it came whole, and whether the connection can t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from core.upstream.connection import Lost
-from core.upstream.decoding import decoder
+from core.upstream.arriving import Answer, Headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import Callable
 
 READ_BYTES: Final = 256 << 10
 """The most that is read at once."""
 MOST_HEAD_BYTES: Final = 64 << 10
 """How long an answer's head may be, those of interim answers (103 and the like) included; and as many bytes may come
 after it that bring no body: extensions of chunks, trailers."""
-MOST_UNREAD_BYTES: Final = 256 << 10
-"""How much of a body may wait for its reader before no more is read from the network."""
-
-
-class Headers(Mapping[str, str]):
-    """An answer's headers, looked up without regard to case; one that came twice is joined with a comma."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """`fields` are names and values as they came."""
-        self._values: dict[str, str] = {}
-        for raw_name, raw_value in fields:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
-            self._values[name] = f"{self._values[name]}, {value}" if name in self._values else value
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
-class Answer:
-    """The answer to one request, while it comes: the wire puts in, one reader takes out. It is an HttpResponse."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.status = 0
-        self.headers = Headers()
-        self.begun = False
-        """Whether its head is there."""
-        self.whole = False
-        """Whether all of it has come, read or not."""
-        self._transport = transport
-        self._pieces: list[bytes] = []
-        self._unread = 0
-        self._is_paused = False
-        self._failure: str | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    # -- for the reader --
-
-    async def head(self) -> None:
-        """Wait until status and headers are there. Raises Lost."""
-        while not self.begun:
-            await self._news()
-
-    async def pieces(self) -> AsyncGenerator[bytes]:
-        """The body as it comes (see HttpResponse.pieces)."""
-        decode = decoder(self.headers.get("content-encoding", ""))
-        while piece := await self._next_piece():
-            if decode is None:
-                yield piece
-            else:
-                for decoded in decode.feed(piece):
-                    yield decoded
-        if decode is not None:
-            decode.close()
-
-    async def _next_piece(self) -> bytes:
-        """What has come since the last piece, as one: each costs its way through the house. Empty at the end."""
-        while not self._pieces:
-            if self.whole:
-                return b""
-            await self._news()
-        piece = b"".join(self._pieces)  # one alone is not copied
-        self._pieces.clear()
-        self._unread = 0
-        self.resume()
-        return piece
-
-    async def _news(self) -> None:
-        if self._failure is not None:
-            raise Lost(self._failure)
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    # -- for the wire --
-
-    def begin(self, status: int, headers: Headers) -> None:
-        """The head is there."""
-        self.status, self.headers, self.begun = status, headers, True
-        self._wake()
-
-    def add(self, piece: bytes) -> None:
-        """A piece of the body is there."""
-        self._pieces.append(piece)
-        self._unread += len(piece)
-        if self._unread > MOST_UNREAD_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
-        self._wake()
-
-    def end(self) -> None:
-        """All of the answer has come."""
-        self.whole = True
-        self._wake()
-
-    def fail(self, reason: str) -> None:
-        """No more of it will come; what has come can still be read. Nothing if it is whole."""
-        if not self.whole and self._failure is None:
-            self._failure = reason
-            self._wake()
-
-    def resume(self) -> None:
-        """Read from the network again, if that was paused."""
-        if self._is_paused:
-            self._is_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Wire(asyncio.BufferedProtocol):

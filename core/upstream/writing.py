@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -56,6 +57,7 @@ def written(request: HttpRequest) -> tuple[Origin, bytes]:
     return origin, "".join(lines).encode("ascii") + request.body
 
 
+@lru_cache  # a deployment's URL is the same for every call
 def _split(url: str) -> tuple[Origin, str, str]:
     """Give a URL's origin, and how a request names host and target."""
     if not _VISIBLE.fullmatch(url):

@@ -23,7 +23,6 @@ from tests.cold_start.modules import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HOW_TO_RENEW = f"how to renew the list, and when that is right, stands at the top of {LIST.name}"
 LATE = {
     "aiohttp",
     "azure.core",
@@ -44,6 +43,11 @@ LATE = {
 LISTED = Imports(own=frozenset({"core", "core.gateway"}), packages={"starlette": 10, "pydantic": 40, "decimal": 1})
 
 
+def told(grown: list[str]) -> str:
+    """The words of a failure: all that is new, and what to do."""
+    return f"{'; '.join(grown)}. How to renew the list, and when that is allowed, stands at the top of {LIST.name}"
+
+
 def own(*names: str, **packages: int) -> Imports:
     """What was imported: our modules by name, others by number."""
     return Imports(own=frozenset(names), packages=packages)
@@ -57,7 +61,7 @@ def test_until_the_server_listens(first_start: Start, smallest_start: Start) -> 
     """Nothing is imported until the server listens that is not on the list."""
     listed, found = read(LIST.read_text()), listing_of(smallest_start, first_start)
     grown = found.listening.grown_beyond(listed.listening, same_python=listed.python == this_python())
-    assert [] == grown, HOW_TO_RENEW
+    assert [] == grown, told(grown)
 
 
 @needs_worker
@@ -65,7 +69,7 @@ def test_until_the_first_answer(first_start: Start, smallest_start: Start) -> No
     """Nothing is imported for the first answer that is not on the list."""
     listed, found = read(LIST.read_text()), listing_of(smallest_start, first_start)
     grown = found.answered.grown_beyond(listed.answered, same_python=listed.python == this_python())
-    assert [] == grown, HOW_TO_RENEW
+    assert [] == grown, told(grown)
 
 
 @needs_worker

@@ -86,7 +86,8 @@ async def test_nobody_without_limits_is_asked_about(caller: Caller) -> None:
 async def test_the_dearest_that_may_be_asked_is_reserved() -> None:
     """Whichever deployment of the plan draws, there is money for it; what cannot honour the request does not count."""
     process = Process()
-    steps = (priced("a", 4), priced("b", 12, index=1), priced("c", 50, index=2, misfit=True))
+    misfit = priced("d", 50, index=3, misfit=True)
+    steps = (priced("a", 4), priced("b", 12, index=1), priced("c", 8, index=2), misfit)
     admission = await process.admit(limits(nanos=100 * CENT), *steps, images=3)
     assert admission is not None
     assert (3, 36 * CENT) == (admission.reservation.images, admission.reservation.nanos)
@@ -142,6 +143,25 @@ async def test_pictures_count_once_however_many_tried() -> None:
     assert standing.images is not None
     assert standing.budget is not None
     assert (7, 76 * CENT) == (standing.images.remaining, standing.budget.remaining_nanos)
+
+
+async def test_what_is_handed_over_is_settled_once() -> None:
+    """Whoever takes over a call cannot know whether it was settled before; it is charged once, lease over or not."""
+    process = Process()
+    other = Process(ShakyTable(process.table.inner))
+    allowance = limits(images=10, nanos=100 * CENT, seconds=3_600)
+    caller = Caller(id="team-a", allowance=allowance)
+    admission = await process.admit(allowance, images=3)
+    assert admission is not None
+    other.now = process.now = NOON + dt.timedelta(seconds=300)
+    assert await process.admit(allowance)  # it gives back what the first one held
+    for _ in range(2):
+        other.governor.close(Admission.of(caller, admission.hold), bill(12 * CENT, images=3))
+        await other.at_rest()
+    standing = await process.governor.usage(caller)
+    assert standing.images is not None
+    assert standing.budget is not None
+    assert (6, 12 * CENT) == (standing.images.remaining, standing.budget.spent_nanos)
 
 
 @pytest.mark.parametrize("overrun", [0, 200])

@@ -6,7 +6,8 @@ import asyncio
 import datetime as dt
 import os
 import sys
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from core.upstream.http1 import Http1Connection
 from core.upstream.identity import NoIdentity
 from tests.house import ROOT, environment, house, key_record
 from tests.http.wire import path, refusal, said
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -131,27 +135,30 @@ class TestAlone:
         assert [True, True, False] == [word in last for word in (named, cure, SECRET)]
         assert "Traceback" not in err
 
-    async def test_an_id_that_a_stored_key_has(self, azurite, azure_account_tables):
+    async def test_an_id_that_a_stored_key_has(self, azurite):
         """A key of the setting with the id of a stored one ends it too: what only the store knows is asked first."""
-        stored = StoredKeys(azure_account_tables, now=lambda: dt.datetime.now(dt.UTC))
-        record = (await stored.create(Terms(name="x"))).record
-        settings = {"AzureWebJobsStorage": azurite, "GATEWAY_VIRTUAL_KEYS": [key_record(id=record.id)]}
-        status, out, err = await alone(environment("https://azure.example", **settings))
-        await stored.delete(record)
+        async with tables_of(azurite) as tables:
+            stored = StoredKeys(tables, now=lambda: dt.datetime.now(dt.UTC))
+            record = (await stored.create(Terms(name="x"))).record
+            settings = {"AzureWebJobsStorage": azurite, "GATEWAY_VIRTUAL_KEYS": [key_record(id=record.id)]}
+            status, out, err = await alone(environment("https://azure.example", **settings))
+            await stored.delete(record)
         last = err.strip().splitlines()[-1]
         assert (True, "") == (status != 0, out)
         assert [True] * 3 == [word in last for word in ("GATEWAY_VIRTUAL_KEYS", record.id, "another id")]
         assert "Traceback" not in err
 
 
-@pytest.fixture
-async def azure_account_tables(azurite):
-    """The tables that an app has whose storage is Azurite."""
-    account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
+@asynccontextmanager
+async def tables_of(connection_string: str) -> AsyncIterator[AzureTables]:
+    """The tables that an app has in a storage account."""
+    account = read_storage(Environment({"AzureWebJobsStorage": connection_string}))
     assert account is not None
     connection = Http1Connection(connect_seconds=5.0)
-    yield AzureTables(account, connection, NoIdentity())
-    await connection.aclose()
+    try:
+        yield AzureTables(account, connection, NoIdentity())
+    finally:
+        await connection.aclose()
 
 
 async def alone(settings: dict[str, str]) -> tuple[int | None, str, str]:

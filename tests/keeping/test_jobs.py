@@ -6,18 +6,24 @@ import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
+from core.contract.errors import InvalidRequest
 from core.keeping.bodies import whole
-from core.keeping.jobs import LIFETIME, STARTING, Job, Jobs, Order, State, StillRunning
+from core.keeping.job import Job, Order, State, StillRunning
+from core.keeping.jobs import LIFETIME, MOST_TRIES, STARTING, Jobs
 from core.storage.memory_blobs import MemoryBlobs
 from core.storage.tables import Changed, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from core.storage.tables import Tables
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 LEASE = dt.timedelta(minutes=16)
+LETTER = f"letter-{'0' * 32}"
 ORDER = Order(caller="team-a", deployment="gpt-image-2", request=b'{"prompt":"a fox"}', event_id="e1")
 
 
@@ -32,17 +38,22 @@ class Clock:
 
 
 class Letters:
-    """A queue that keeps what was sent, or is out of reach."""
+    """A queue that keeps what was sent, and fails as it is told."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
-        self.is_down = False
+        self.failing: list[StoreUnavailable] = []
+        self.delivered: Callable[[str], Awaitable[None]] | None = None
+        """What happens before the queue answers."""
 
-    async def send(self, text: str) -> None:
-        """Keep a message; where the queue is down it may have come all the same."""
+    async def send(self, text: str, *, delay_seconds: float = 0.0) -> None:
+        """Keep a message; where the queue fails it may have come all the same."""
+        assert delay_seconds == 0
         self.sent.append(text)
-        if self.is_down:
-            raise StoreUnavailable("no answer", perhaps_done=True)
+        if self.delivered is not None:
+            await self.delivered(text)
+        if self.failing:
+            raise self.failing.pop()
 
 
 class Works:
@@ -77,6 +88,12 @@ async def taken(jobs: Jobs, job: Job) -> Job:
     return found
 
 
+def code(job: Job) -> str:
+    """The code of the error that a job has ended with."""
+    assert isinstance(job.body, bytes)
+    return str(orjson.loads(job.body)["error"]["code"])
+
+
 @pytest.mark.parametrize("size", [20, 200_000])
 async def test_an_order_is_kept_whole_and_its_message_names_the_job_and_nothing_more(works: Works, size: int) -> None:
     """A request may be too large for a message, and a prompt is nobody's business there."""
@@ -102,7 +119,7 @@ async def test_an_order_is_kept_whole_and_its_message_names_the_job_and_nothing_
 async def test_a_job_goes_its_way_to_the_end(works: Works, status: int, state: State) -> None:
     """Queued, running, and then what came of it, kept with its body."""
     job = await works.one.submit(ORDER)
-    running = await works.one.asking(await taken(works.one, job))
+    running = await works.one.asking(await taken(works.one, job), None)
     assert await works.state(job) is State.RUNNING
     works.clock.now += dt.timedelta(minutes=5)
     await works.one.finish(running, status=status, body=[b'{"a":', b"1}"])
@@ -130,19 +147,21 @@ async def test_a_process_that_dies_before_it_asks_has_bought_nothing(works: Work
     works.clock.now = NOW + STARTING
     assert await taken(works.other, job)
     with pytest.raises(Changed):
-        await works.one.asking(dead)
+        await works.one.asking(dead, None)
 
 
 async def test_a_process_that_dies_after_it_asked_leaves_a_job_that_failed_and_is_not_drawn_again(works: Works) -> None:
     """Nobody has to come by for that: the job is failed when its lease is over."""
     job = await works.one.submit(ORDER)
-    dead = await works.one.asking(await taken(works.one, job))
+    dead = await works.one.asking(await taken(works.one, job), None)
     works.clock.now += LEASE - dt.timedelta(microseconds=1)
     assert await works.state(job) is State.RUNNING
     works.clock.now += dt.timedelta(microseconds=1)
     assert await works.state(job) is State.FAILED
     lost = await taken(works.other, job)
-    assert (State.FAILED, None, None) == (lost.state, lost.status, lost.body)
+    assert (State.FAILED, 409, True, "outcome_unknown") == (lost.state, lost.status, lost.abandoned, code(lost))
+    lost = await works.other.given_up(lost)
+    assert (State.FAILED, 409, False, "outcome_unknown") == (lost.state, lost.status, lost.abandoned, code(lost))
     await works.other.announced(lost)
     assert await works.other.take(job.id) is None
     with pytest.raises(Changed):
@@ -178,22 +197,108 @@ async def test_a_job_that_has_begun_is_not_cancelled(works: Works) -> None:
     assert not await works.other.cancel("no such job")
 
 
-async def test_an_order_that_cannot_be_queued_is_cancelled(works: Works) -> None:
-    """Its message may come all the same, and who ordered it was told that it failed."""
-    works.queue.is_down = True
-    with pytest.raises(StoreUnavailable):
+@pytest.mark.parametrize("perhaps_sent", [False, True])
+async def test_an_order_that_cannot_be_queued_is_not_carried_out(works: Works, perhaps_sent: bool) -> None:
+    """Its message may come all the same: then it is cancelled, and who ordered it can order again."""
+    works.queue.failing = [StoreUnavailable("no answer", perhaps_done=perhaps_sent)]
+    with pytest.raises(StoreUnavailable) as failure:
         await works.one.submit(ORDER)
-    cancelled = await works.other.get(works.queue.sent[0])
-    assert cancelled is not None
-    assert cancelled.state is State.CANCELLED
+    assert not failure.value.perhaps_done
+    job = await works.other.get(works.queue.sent[0])
+    assert job is not None
+    assert (State.CANCELLED if perhaps_sent else State.QUEUED) is job.state
+
+
+async def test_an_order_whose_message_came_though_nobody_said_so_is_taken(works: Works) -> None:
+    """It has begun: it is a job like any other."""
+
+    async def begin(text: str) -> None:
+        await works.other.take(text)
+
+    works.queue.failing = [StoreUnavailable("no answer", perhaps_done=True)]
+    works.queue.delivered = begin
+    job = await works.one.submit(ORDER)
+    assert await works.state(job) is State.RUNNING
 
 
 async def test_the_same_id_twice_is_one_job(works: Works) -> None:
-    """The first order counts."""
-    first = await works.one.accept("evt-1", ORDER)
-    second = await works.other.accept("evt-1", Order(caller="x", deployment="y", request=b"", event_id="e2"))
-    assert (first.id, ORDER) == (second.id, second.order)
+    """The first order counts, also before one that is refused."""
+    first = await works.one.accept(LETTER, ORDER)
+    other = Order(caller="x", deployment="y", request=b"", event_id="e2")
+    second = await works.other.accept(LETTER, other)
+    third = await works.other.accept(LETTER, other, refused=InvalidRequest("no"))
+    assert (first.id, ORDER, ORDER) == (second.id, second.order, third.order)
     assert [] == works.queue.sent
+
+
+async def test_the_same_id_after_a_day_is_another_job(works: Works) -> None:
+    """The first is forgotten, though its row is still there."""
+    await works.one.accept(LETTER, ORDER)
+    works.clock.now += LIFETIME
+    other = Order(caller="x", deployment="y", request=b"", event_id="e2")
+    second = await works.other.accept(LETTER, other)
+    assert (other, State.QUEUED) == (second.order, second.state)
+    assert "y" == (await taken(works.one, second)).order.deployment
+
+
+async def test_an_order_that_is_refused_has_failed_from_its_beginning(works: Works) -> None:
+    """It is not carried out, but announced."""
+    job = await works.one.accept(LETTER, ORDER, refused=InvalidRequest("no", code="invalid_json"))
+    found = await taken(works.other, job)
+    assert (State.FAILED, 400, "invalid_json", False) == (found.state, found.status, code(found), found.announced)
+
+
+async def test_a_job_that_is_begun_in_vain_five_times_has_failed(works: Works) -> None:
+    """Each time its process dies before it asks; when the last lease is over it has failed, and nothing was bought."""
+    job = await works.one.submit(ORDER)
+    for number in range(1, MOST_TRIES + 1):
+        assert number == (await taken(works.one, job)).tries
+        assert await works.state(job) is State.RUNNING
+        works.clock.now += STARTING
+    failed = await taken(works.other, job)
+    assert (State.FAILED, 500, "job_abandoned") == (failed.state, failed.status, code(failed))
+
+
+async def test_a_job_that_is_put_back_can_be_taken_at_once(works: Works) -> None:
+    """By anybody; what was written down of asking is undone."""
+    job = await works.one.submit(ORDER)
+    first = await taken(works.one, job)
+    await works.one.asking(first, {"id": "r1", "at": 1})
+    await works.one.put_back(first)  # it was never told that asking was written down
+    second = await taken(works.other, job)
+    assert (False, 2, None) == (second.asked, second.tries, second.order.hold)
+    with pytest.raises(Changed):
+        await works.one.put_back(first)
+
+
+async def test_a_step_whose_answer_was_lost_can_be_made_again(works: Works) -> None:
+    """The row still has the mark of who took it, so nobody else can have changed it."""
+    job = await works.one.submit(ORDER)
+    running = await taken(works.one, job)
+    await works.one.asking(running, None)
+    asked = await works.one.asking(running, None)
+    await works.one.finish(asked, status=200, body=[b"{}"])
+    again = await works.one.finish(asked, status=200, body=[b"{}"])
+    assert State.SUCCEEDED is again.state
+
+
+async def test_what_is_no_id_is_no_job(works: Works) -> None:
+    """Anybody can ask for anything."""
+    for odd in ("", "x", "../x", "A" * 32, "a" * 5000, "letter-", "\x00"):
+        assert await works.one.get(odd) is None
+        assert await works.one.take(odd) is None
+        assert not await works.one.cancel(odd)
+
+
+async def test_an_outcome_is_kept_for_a_day_from_its_end(works: Works) -> None:
+    """However long the job waited."""
+    job = await works.one.submit(ORDER)
+    works.clock.now += dt.timedelta(hours=23)
+    await works.one.finish(await taken(works.one, job), status=200, body=[b"{}"])
+    works.clock.now += LIFETIME - dt.timedelta(microseconds=1)
+    assert await works.state(job) is State.SUCCEEDED
+    works.clock.now += dt.timedelta(microseconds=1)
+    assert await works.state(job) is None
 
 
 async def test_a_job_is_forgotten_after_a_day(works: Works) -> None:

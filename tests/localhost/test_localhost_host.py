@@ -66,14 +66,14 @@ def test_says_where_it_listens(app: Write) -> None:
 
 
 def test_says_what_it_does_not_serve(app: Write) -> None:
-    """A function that is not triggered by HTTP is named at the start, and not served."""
+    """A function that neither HTTP nor a queue triggers is named at the start, and not served."""
     code = HELLO + (
-        '@app.queue_trigger(arg_name="message", queue_name="q", connection="C")\n'
-        "async def take(message: func.QueueMessage) -> None: ...\n"
+        '@app.timer_trigger(arg_name="timer", schedule="0 0 3 * * *")\n'
+        "async def tidy(timer: func.TimerRequest) -> None: ...\n"
     )
     with running("localhost", "--port", "0", cwd=app(code)) as host:
         assert host.said == f"Functions host on {host.url} (1 functions)\n"
-        assert host.complained() == "Not served here, as its trigger is not HTTP: take\n"
+        assert host.complained() == "Not served here, as its trigger is neither HTTP nor a queue: tidy\n"
 
 
 def test_local_settings(app: Write) -> None:

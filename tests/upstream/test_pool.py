@@ -19,7 +19,7 @@ BEGINS = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegins"
 async def ask(connection: Http1Connection, url: str) -> tuple[int, bytes]:
     """Send a request and read its answer whole."""
     request = HttpRequest(url=url, headers={}, body=b"a red fox")
-    async with connection.send(request) as response, aclosing(response.pieces()) as pieces:
+    async with asyncio.timeout(5), connection.send(request) as response, aclosing(response.pieces()) as pieces:
         return response.status, b"".join([piece async for piece in pieces])
 
 
@@ -102,10 +102,23 @@ async def test_an_idle_connection_that_upstream_ends(connection):
     async with speaking((ok(), CLOSE), ok(b"again")) as peer:
         await ask(connection, peer.url)
         await peer.until(lambda peer: not peer.open)
-        await asyncio.sleep(0)  # the loop looks at its sockets
+        for _ in range(9):  # until the loop has looked at its sockets
+            await asyncio.sleep(0)
+        assert not connection._pool._idle
 
         assert (200, b"again") == await ask(connection, peer.url)
         assert 2 == len(peer.requests)
+
+
+async def test_an_idle_connection_that_ends_in_this_moment(connection):
+    """A kept connection that has ended, but is still among those that are kept, is passed over."""
+    async with speaking(ok()) as peer:
+        await ask(connection, peer.url)
+        (kept,) = connection._pool._open
+        kept.eof_received()
+
+        assert (200, b"ok") == await ask(connection, peer.url)
+        assert [1, 2] == peer.asked_on
 
 
 async def test_an_idle_connection_on_which_upstream_speaks(connection):
@@ -139,6 +152,14 @@ async def test_an_idle_connection_grows_old():
 
         assert [1, 2] == peer.asked_on
     await connection.aclose()
+
+
+async def test_head(connection):
+    """What HEAD is answered has the headers of a body, and none."""
+    async with speaking(ok()[:-2]) as peer:
+        request = HttpRequest(method="HEAD", url=peer.url, headers={})
+        async with asyncio.timeout(5), connection.send(request) as response:
+            assert ("2", []) == (response.headers["content-length"], [piece async for piece in response.pieces()])
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def believed(authority, monkeypatch):
 
 async def ask(connection: Http1Connection, url: str) -> bytes:
     request = HttpRequest(url=url, headers={}, body=b"a red fox")
-    async with connection.send(request) as response, aclosing(response.pieces()) as pieces:
+    async with asyncio.timeout(5), connection.send(request) as response, aclosing(response.pieces()) as pieces:
         return b"".join([piece async for piece in pieces])
 
 
@@ -117,6 +117,12 @@ async def test_another_host(believed, connection):
             await ask(connection, peer.url)
 
         assert [] == peer.requests
+
+
+async def test_a_host_by_its_address(believed, connection):
+    """A host that is named by its address proves that."""
+    async with speaking(ok(), tls=believed.server("elsewhere.example")) as peer:
+        assert b"ok" == await ask(connection, peer.url.replace("localhost", str(LOOPBACK)))
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.upstream.arriving import MOST_UNREAD_BYTES, Headers
 from core.upstream.connection import Lost
-from core.upstream.wire import MOST_HEAD_BYTES, MOST_UNREAD_BYTES, READ_BYTES, Headers, Wire
+from core.upstream.wire import MOST_HEAD_BYTES, READ_BYTES, Wire
 from tests.upstream.peer import ok
 
 
@@ -207,6 +209,9 @@ async def test_an_answer_that_cannot_be_read(text):
     assert not connected.wire.is_open
     await asyncio.sleep(0)
     assert connected.line.is_closing()
+    connected.wire.connection_lost(None)
+    with pytest.raises(Lost, match=r"HTTP/1\.1|transfer-encoding"):  # why, and not only that it was closed then
+        await connected.whole()
 
 
 async def test_what_has_come_of_a_lost_answer():
@@ -219,6 +224,32 @@ async def test_what_has_come_of_a_lost_answer():
     assert b"hell" == await anext(pieces)
     with pytest.raises(Lost):
         await anext(pieces)
+
+
+@pytest.mark.parametrize("cut", [0, 5], ids=["whole", "cut short"])
+async def test_an_answer_that_is_compressed(cut):
+    """A compressed answer is handed out as it was; one that is short is lost, though its length is right."""
+    packed = gzip.compress(b"hello")
+    packed = packed[: len(packed) - cut]
+    connected = Connected()
+    connected.says(ok(packed, b"Content-Encoding: gzip"))
+
+    if cut:
+        with pytest.raises(Lost):
+            await connected.whole()
+    else:
+        assert (200, b"hello") == await connected.whole()
+
+
+async def test_an_answer_that_is_compressed_in_another_way():
+    """An answer in an encoding that is not known is lost, but for its head."""
+    connected = Connected()
+    connected.says(ok(b"?", b"Content-Encoding: br"))
+    await connected.answer.head()
+
+    assert connected.answer.status == 200
+    with pytest.raises(Lost, match="br"):
+        await connected.whole()
 
 
 ONCE = {
@@ -253,11 +284,12 @@ async def test_an_answer_to_head():
     assert not connected.wire.let_go()
 
 
-async def test_more_after_a_whole_answer():
+@pytest.mark.parametrize("more", [b"x", b"\r\n"])
+async def test_more_after_a_whole_answer(more):
     """What comes later than the whole answer closes the wire, too."""
     connected = Connected()
     connected.says(WHOLE["a length"][0])
-    connected.says(b"x")
+    connected.says(more)
 
     assert (200, b"hello") == await connected.whole()
     assert not connected.wire.let_go()
@@ -292,10 +324,11 @@ async def test_an_answer_whose_reader_has_left():
     connected.says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")
     assert not connected.wire.let_go()
 
-    pieces = connected.answer.pieces()
-    assert b"he" == await anext(pieces)
-    with pytest.raises(Lost):
-        await anext(pieces)
+    async with asyncio.timeout(5):
+        pieces = connected.answer.pieces()
+        assert b"he" == await anext(pieces)
+        with pytest.raises(Lost):
+            await anext(pieces)
 
 
 @pytest.mark.parametrize("text", [b"x", b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n"])
@@ -346,6 +379,18 @@ async def test_what_brings_nothing_is_bounded(begin, more):
 
     with pytest.raises(Lost, match="too long"):
         await connected.whole()
+
+
+async def test_each_answer_is_allowed_as_much():
+    """What one answer has used of its allowance, the next one on the wire has again."""
+    connected = Connected()
+    hint = b"HTTP/1.1 103 Early Hints\r\nx: " + b"y" * (MOST_HEAD_BYTES // 2) + b"\r\n\r\n"
+    for _ in range(4):
+        connected.says(hint)
+        connected.says(ok())
+        assert (200, b"ok") == await connected.whole()
+        assert connected.wire.let_go()
+        connected.answer = connected.wire.ask(b"next")
 
 
 @pytest.mark.parametrize("size", [MOST_HEAD_BYTES - 60, MOST_HEAD_BYTES + 60])

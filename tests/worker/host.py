@@ -32,8 +32,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from localhost.__main__ import bound
-from localhost.host import route_prefix
 from localhost.routes import Route, Table, decoded, http_trigger
+from localhost.settings import route_prefix
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
