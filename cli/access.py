@@ -1,4 +1,4 @@
-"""Where the gateway is and who is asking: `GATEWAY_URL` and `GATEWAY_ADMIN_TOKEN` of the environment."""
+"""Where the gateway is and who is asking: `GATEWAY_URL`, and `GATEWAY_ADMIN_TOKEN` or `GATEWAY_KEY`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 URL: Final = "GATEWAY_URL"
 TOKEN: Final = "GATEWAY_ADMIN_TOKEN"  # noqa: S105 -- a setting's name
+KEY: Final = "GATEWAY_KEY"
 DEFAULT_URL: Final = "http://127.0.0.1:7071"
 MINT: Final = f"export {TOKEN}=$(python -m cli token --role admin)"
 """How a token is had."""
@@ -31,6 +32,8 @@ class Access:
 
     url: str
     token: Secret
+    variable: str = TOKEN
+    """Where the token was found."""
 
     @property
     def is_local(self) -> bool:
@@ -39,19 +42,36 @@ class Access:
 
 
 def read_access(variables: Mapping[str, str]) -> Access:
-    """Read both from the environment. Raises Failure; it never shows the token."""
+    """Read the address and the admin's token from the environment. Raises Failure; it never shows the token."""
     env = Environment(variables)
-    try:
-        address = url(URL, env.text(URL) or DEFAULT_URL, cure="give https://HOST")
-    except SettingsError as error:
-        raise Failure(f"{error}.") from None
-    token = env.text(TOKEN)
+    address, token = _address(env), env.text(TOKEN)
     if token is None:
         raise Failure(
             f"{TOKEN} is not set.", f"Where the gateway's GATEWAY_JWT_… settings are at hand, mint one:\n  {MINT}"
         )
-    if not _IN_A_HEADER.fullmatch(token):
-        raise Failure(
-            f"{TOKEN} has spaces, line breaks or other characters in it that no token has.", f"Mint one:\n  {MINT}"
-        )
-    return Access(address.rstrip("/"), Secret(token))
+    return Access(address, _secret(TOKEN, token, f"Mint one:\n  {MINT}"))
+
+
+def read_caller(variables: Mapping[str, str]) -> Access:
+    """Read the address and the credential of whoever draws: a key, or else an admin's token. Raises Failure."""
+    env = Environment(variables)
+    address, key = _address(env), env.text(KEY)
+    if key is not None:
+        return Access(address, _secret(KEY, key, "Copy it whole, as it was handed out."), KEY)
+    if env.text(TOKEN) is None:
+        raise Failure(f"{KEY} is not set.", f"Set it to your virtual key; an admin sets {TOKEN}:\n  {MINT}")
+    return read_access(variables)
+
+
+def _address(env: Environment) -> str:
+    try:
+        return url(URL, env.text(URL) or DEFAULT_URL, cure="give https://HOST").rstrip("/")
+    except SettingsError as error:
+        raise Failure(f"{error}.") from None
+
+
+def _secret(variable: str, text: str, cure: str) -> Secret:
+    if not _IN_A_HEADER.fullmatch(text):
+        what = "key" if variable == KEY else "token"
+        raise Failure(f"{variable} has spaces, line breaks or other characters in it that no {what} has.", cure)
+    return Secret(text)

@@ -7,16 +7,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import keys, screen, tokens, usage
-from cli.access import DEFAULT_URL, MINT, TOKEN, URL
+from cli import jobs, keys, screen, tokens, usage
+from cli.access import DEFAULT_URL, KEY, MINT, TOKEN, URL
 from cli.failure import Failure
 from cli.text import without_secrets
 
-HELP = f"""Manage a running image gateway: keys, limits, budgets, and what was spent.
+HELP = f"""Manage a running image gateway: keys, limits, budgets, and what was spent; and order pictures.
 
-Two environment variables say where and who. {URL} is the gateway's address, {DEFAULT_URL} where it is not set.
-{TOKEN} is an admin's token; there is no option for it, because anyone on this machine can read the options of a
-running command. Mint one where the gateway's GATEWAY_JWT_… settings are at hand:
+Environment variables say where and who. {URL} is the gateway's address, {DEFAULT_URL} where it is not set.
+{TOKEN} is an admin's token, {KEY} the virtual key of whoever orders pictures; there is no option for either, because
+anyone on this machine can read the options of a running command. Mint a token where the gateway's GATEWAY_JWT_…
+settings are at hand:
 
     {MINT}
 """
@@ -65,5 +66,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(jobs.app, name="jobs")
 app.command("usage")(usage.usage)
 app.command("token")(tokens.mint)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
-from cli.access import read_access
+from cli.access import read_access, read_caller
 from cli.answers import not_understood
 from cli.failure import Failure
 from cli.refusals import LOOK_FIRST, refusal
@@ -64,9 +64,15 @@ class Gateway:
         """Read something."""
         return self._ask("GET", path, query=query)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def watch(self, path: str) -> tuple[dict[str, Any], float | None]:
+        """Read something that changes, and in how many seconds to look again; None: it changes no more."""
+        response = self._sent("GET", path)
+        wait = response.headers.get("retry-after", "")
+        return _object(response), float(wait) if wait.isdigit() else None
+
+    def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Make something."""
-        return self._ask("POST", path, body=body)
+        return self._ask("POST", path, body=body, headers=headers)
 
     def put(self, path: str, body: Mapping[str, Any], *, etag: str) -> dict[str, Any]:
         """Change something, if it still is what was read (RFC 9110 §13.1.1). Raises ChangedMeanwhile."""
@@ -100,22 +106,31 @@ class Gateway:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         etag: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        headers = None if etag is None else {"if-match": f'"{etag}"'}
+        headers = headers if etag is None else {"if-match": f'"{etag}"'}
+        return _object(self._sent(method, path, params=query, json=body, headers=headers))
+
+    def _sent(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, params=query, json=body, headers=headers)
+            response = self._http.request(method, path, **parts)
         except (httpx.InvalidURL, UnicodeError):  # a host's name that cannot be written as DNS has it
             raise _no_address(self._access.url) from None
         except httpx.RequestError as error:
             raise unreached(error, self._access.url, changes=method != "GET") from None
         if not response.is_success:
             raise refusal(response, self._access)
-        return _object(response)
+        return response
 
 
 def the_gateway() -> Gateway:
     """Open the gateway of the environment. Raises Failure where that says nothing usable."""
     return Gateway(read_access(os.environ))
+
+
+def as_caller() -> Gateway:
+    """Open the gateway of the environment for whoever draws. Raises Failure where that says nothing usable."""
+    return Gateway(read_caller(os.environ))
 
 
 def _entries(page: Mapping[str, Any], field: str) -> list[Any]:

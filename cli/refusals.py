@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from cli.access import MINT
+from cli.access import KEY, MINT
 from cli.failure import ChangedMeanwhile, Failure
 from cli.text import plain, without_secrets
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NO_SUCH_KEY: Final = "key_not_found"
 LOOK_FIRST: Final = "Whether it was done is not known; look (keys list, keys show) before you try again."
 
+_ASK: Final = "Ask whoever hands out the keys."
 _LONGEST: Final = 1_000
 """Characters of a message that are shown."""
 
@@ -37,13 +38,15 @@ class _Said:
     event_id: str
     retry_after: str
     may_retry: bool
+    of_a_key: bool
+    """Whether it was said to the holder of a key."""
 
 
 def refusal(response: httpx.Response, access: Access) -> Failure:
     """Turn an answer that is no success into what is shown."""
     if response.is_redirect:
         return _redirect(response)
-    said = _said(response, access.token.reveal())
+    said = _said(response, access)
     if said is None:
         return Failure(
             f"{access.url} answered {response.status_code}, and not as the gateway does.",
@@ -67,7 +70,7 @@ def _redirect(response: httpx.Response) -> Failure:
     )
 
 
-def _said(response: httpx.Response, token: str) -> _Said | None:
+def _said(response: httpx.Response, access: Access) -> _Said | None:
     try:
         body = response.json()
     except ValueError:
@@ -75,6 +78,8 @@ def _said(response: httpx.Response, token: str) -> _Said | None:
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return None
+
+    token = access.token.reveal()
 
     def shown(value: Any) -> str:
         return plain(without_secrets(value.replace(token, "…")))[:_LONGEST] if isinstance(value, str) else ""
@@ -87,6 +92,7 @@ def _said(response: httpx.Response, token: str) -> _Said | None:
         event_id=shown(error.get("event_id")),
         retry_after=shown(response.headers.get("retry-after")),
         may_retry=response.headers.get("x-should-retry") != "false",
+        of_a_key=access.variable == KEY,
     )
 
 
@@ -96,6 +102,8 @@ def _request(said: _Said) -> Failure:
 
 
 def _unauthenticated(said: _Said) -> Failure:
+    if said.of_a_key:
+        return Failure(f"The gateway does not take the key of {KEY}: {_told(said)}", _ASK)
     if said.code == "expired_credentials":
         return Failure(f"The admin token has expired ({said.code}).", f"Mint a new one:\n  {MINT}")
     return Failure(
@@ -105,6 +113,8 @@ def _unauthenticated(said: _Said) -> Failure:
 
 
 def _forbidden(said: _Said) -> Failure:
+    if said.of_a_key:
+        return Failure(f"This key may not do that: {_told(said)}", _ASK)
     return Failure(
         f"This token may not do that: {_told(said)}",
         f"Only a token of the role admin, for all deployments, manages keys; mint one:\n  {MINT}",
@@ -112,6 +122,10 @@ def _forbidden(said: _Said) -> Failure:
 
 
 def _missing(said: _Said) -> Failure:
+    if said.code == "job_not_found":
+        return Failure(_told(said), f"A job can be seen for a day, by the key that ordered it ({KEY}) and by admins.")
+    if said.code == "deployment_not_found":
+        return _request(said)
     if said.code != NO_SUCH_KEY:
         return Failure(
             f"This gateway has no admin API: {_told(said)}",

@@ -54,6 +54,11 @@ if TYPE_CHECKING:
 PLATFORM_SECONDS: Final = 230.0
 """The time to the first byte that Azure Functions gives on every plan (Azure Functions docs, "HTTP trigger")."""
 
+FUNCTION_SECONDS: Final = 1200.0
+"""How long a function of a queue may take: `functionTimeout` in host.json."""
+KEEPING_SECONDS: Final = 180.0
+"""What a job may take besides drawing: to begin, and to keep its outcome while the store fails."""
+
 
 def utc_now() -> dt.datetime:
     """The wall clock."""
@@ -237,6 +242,12 @@ def report(settings: Settings) -> list[str]:
         lines.append(
             f"Azure cuts a call that has not begun to answer after {PLATFORM_SECONDS:.0f} s, and SDKs then ask again:"
             " set GATEWAY_DEADLINE_SECONDS and GATEWAY_HEARTBEAT_SECONDS below it"
+        )
+    if settings.storage is not None and settings.job_seconds + KEEPING_SECONDS > FUNCTION_SECONDS:
+        lines.append(
+            f"The Functions host ends a job after {FUNCTION_SECONDS:.0f} s, and then its outcome is unknown: set"
+            f" GATEWAY_JOB_SECONDS to {FUNCTION_SECONDS - KEEPING_SECONDS:.0f} or less, or functionTimeout in host.json"
+            " higher"
         )
     return lines
 

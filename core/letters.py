@@ -79,7 +79,7 @@ def _read(text: str) -> Letter:
         return Letter.model_validate(value)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = str(first["loc"][0])[:40]
+        field = ascii(str(first["loc"][0])[:40])[1:-1]  # an unknown one may be anything
         raise InvalidRequest(
             f"{field}: {first['msg']}; a message has id, deployment, virtual_key_id and request", param=field
         ) from None

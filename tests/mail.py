@@ -26,10 +26,11 @@ MOST_DELIVERIES = 5
 class Mail:
     """What is in the queues. They are everybody's in an account, so a test begins with empty ones."""
 
-    def __init__(self, connection_string: str, app: ModuleType) -> None:
-        """`app` is `function_app.py`, whose functions take the messages."""
+    def __init__(self, connection_string: str, app: ModuleType | None = None) -> None:
+        """`app` is `function_app.py`, whose functions take the messages; None: somebody else starts them."""
         self._account = connection_string
-        built = [each._function for each in app.app._function_builders]  # get_functions can be called once only
+        builders = [] if app is None else app.app._function_builders
+        built = [each._function for each in builders]  # get_functions can be called once only
         self._functions = {each.get_function_name(): each.get_user_function() for each in built}
         for queue in (*FUNCTIONS, "image-events"):
             with self._client(queue) as client, contextlib.suppress(ResourceNotFoundError):
@@ -44,7 +45,11 @@ class Mail:
 
     def read(self, queue: str) -> list[str]:
         """Take all messages out of a queue that can be seen, as whoever listens there reads them."""
-        return [base64.b64decode(message.content).decode() for message in self._taken(queue)]
+        return [base64.b64decode(content).decode() for content in self.raw(queue)]
+
+    def raw(self, queue: str) -> list[str]:
+        """The same, as the Functions host hands them on."""
+        return [message.content for message in self._taken(queue)]
 
     async def deliver(self) -> int:
         """Start the app's functions with each message that can be seen, until there is none; how many there were."""

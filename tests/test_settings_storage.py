@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core.bootstrap import report
+from core.bootstrap import FUNCTION_SECONDS, report
 from core.contract.secret import Secret
 from core.environment import Environment, SettingsError
 from core.settings import read_settings
 from core.settings_storage import read_storage
 from core.storage.account import Account, AccountKey, AppIdentity, SharedAccess
+from tests.house import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 KEY = "doNotShowThisAnywhere0123456789ABCD+/w=="
 ACCOUNT = f"AccountName=mine;AccountKey={KEY}"
 SAS = "sv=2022-11-02&sig=do-not-show-this-anywhere"
+STORED = {"AZURE_OPENAI_ENDPOINT": "https://one.openai.azure.com", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 IDENTITY = {"IDENTITY_ENDPOINT": "http://127.0.0.1:41/token", "IDENTITY_HEADER": "header"}
 
 
@@ -232,3 +235,16 @@ def test_nothing_set_in_azure() -> None:
         read_storage(Environment({"WEBSITE_INSTANCE_ID": "0123"}))
     assert "AzureWebJobsStorage" == error.value.setting
     assert "connection string" in message(error)
+
+
+def test_the_host_gives_a_job_its_time():
+    """`functionTimeout` of host.json is what the gateway takes it for, and the default of a job fits into it."""
+    hours, minutes, seconds = json.loads((ROOT / "host.json").read_text())["functionTimeout"].split(":")
+    assert FUNCTION_SECONDS == int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    assert not [line for line in report(read_settings(STORED)) if "functionTimeout" in line]
+
+
+def test_a_job_that_may_take_longer_than_its_function_is_told():
+    """Its outcome would be unknown."""
+    settings = read_settings({**STORED, "GATEWAY_JOB_SECONDS": "1021"})
+    assert "set GATEWAY_JOB_SECONDS to 1020 or less" in report(settings)[-1]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from core.bootstrap import Built
+    from core.contract.reply import Reply
 
 REFUSED, ANSWER_LOST, DIES, DIES_AFTER = "refused", "answer lost", "dies", "dies after"
 START = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -48,13 +49,18 @@ class Steps:
 
     def __init__(self, faults: Mapping[int, str]) -> None:
         self.faults = faults
+        self.before: dict[int, Callable[[], Any]] = {}
+        """What happens before a step."""
         self.taken = 0
         self.is_dead = False
 
     async def take(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do something, or fail at it."""
-        fault = self.faults.get(self.taken)
-        self.taken += 1
+        number, self.taken = self.taken, self.taken + 1
+        fault = self.faults.get(number)
+        if number in self.before:
+            self.before[number]()
+            await asyncio.sleep(0)
         if fault == DIES or self.is_dead:
             self.is_dead = True
             raise Died
@@ -160,21 +166,24 @@ class Town:
         self._key = key
         self.process()
 
-    async def order(self, deployment: str = "gpt-image-1", **body: Any) -> str:
+    async def order(self, **headers: str) -> str:
         """Order a job; its id."""
-        reply = await self.built.gateway.generate_image(
-            Call(
-                deployment=deployment,
-                headers=[
-                    *(("authorization", f"Bearer {KEY}"), ("prefer", "respond-async")),
-                    *(("host", "127.0.0.1:7071"), ("x-request-id", "e1")),
-                ],
-                body=json.dumps({"model": "m", "prompt": PROMPT, **body}).encode(),
-            )
-        )
+        reply = await self.call(prefer="respond-async", **headers)
         value = orjson.loads(b"".join(bytes(piece) for piece in reply.whole))
         assert 202 == reply.status, value
         return str(value["id"])
+
+    async def call(self, **headers: str) -> Reply:
+        """Ask for a picture."""
+        own = {"authorization": f"Bearer {KEY}", "host": "127.0.0.1:7071", "x-request-id": "e1"}
+        given = {**own, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return await self.built.gateway.generate_image(
+            Call(
+                deployment="gpt-image-1",
+                headers=[*given.items()],
+                body=json.dumps({"model": "m", "prompt": PROMPT}).encode(),
+            )
+        )
 
     async def deliver(self, restart: Callable[[], Any] | None = None) -> None:
         """Do as the Functions host until the queue is empty: five tries, and then the message is set aside.

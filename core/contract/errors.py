@@ -10,8 +10,10 @@
     │   ├── MethodNotAllowed    405
     │   ├── BodyTooSlow         408
     │   ├── Conflict            409  it cannot be done to this thing
+    │   ├── InProgress, OutcomeUnknown   409  of a call with a name, or a job (keeping)
     │   ├── EtagMismatch        412  somebody else was faster
     │   ├── BodyTooLarge        413
+    │   ├── Mismatch            422  the name of another call (keeping)
     │   ├── EtagRequired        428  a change without saying to what
     │   └── RateLimited         429  more than the key may in a window of time
     ├── GatewayFault            the operator's to mend, or ours

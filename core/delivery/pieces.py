@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 256 * 1024
 """What is handed to the server at once: large enough to cost little, small enough that back-pressure is felt."""
-SMALL_BYTES: Final = 64 * 1024
-"""What is not larger is joined: up to about here a copy costs less than a send."""
+SMALL_BYTES: Final = 16 * 1024
+"""What is together not larger is joined: a copy costs less than a send. Pieces from the network are mostly larger."""
 
 
 def in_pieces(buffers: Iterable[Buffer]) -> Iterator[Buffer]:

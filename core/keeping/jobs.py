@@ -116,7 +116,7 @@ class Jobs:
         """Cancel a job that has not begun; False: it has, or there is none."""
         while (job := await self.get(job_id)) is not None and job.state is State.QUEUED:
             try:
-                await self._change(job.row, state=State.CANCELLED, **self._ending())
+                await self._change(job.row, state=State.CANCELLED, holder=_NOBODY, **self._ending())
             except Changed:
                 continue
             return True
@@ -240,11 +240,12 @@ class Jobs:
         return job if is_told else self._abandoned(job)
 
     def _abandoned(self, job: Job) -> Job:
-        """A job without an outcome as it stands by the clock: running, or failed because nobody carries it out."""
+        """A job without an outcome as it stands by the clock: running, queued again, or failed for want of anybody."""
         if job.state is State.RUNNING:
-            is_over = _time(job.row, "lease_until") <= self._now()
-            if not is_over or not (job.asked or job.tries >= MOST_TRIES):
+            if _time(job.row, "lease_until") > self._now():
                 return job
+            if not job.asked and job.tries < MOST_TRIES:
+                return replace(job, state=State.QUEUED)  # nothing has begun: it waits for the next delivery
             job = replace(job, abandoned=True, ended_at=_time(job.row, "lease_until"))
         error = fate(asked=job.asked)
         return replace(job, state=State.FAILED, status=error.status, body=_told(error, job.order))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from core.contract.errors import GatewayError
+from typing import TYPE_CHECKING
+
+from core.contract.errors import CallerError, GatewayFault
+
+if TYPE_CHECKING:
+    from core.contract.errors import GatewayError
 
 
-class JobLost(GatewayError):
+class JobLost(CallerError):
     """409: whoever carried it out died after asking. Nobody knows what came of it; it is not drawn again by itself."""
 
     status = 409
@@ -17,7 +22,7 @@ class JobLost(GatewayError):
         super().__init__("The process that carried this job out ended; a picture may have been drawn, and is lost")
 
 
-class JobAbandoned(GatewayError):
+class JobAbandoned(GatewayFault):
     """500: it was begun as often as it may be, and the model was never asked."""
 
     code = "job_abandoned"

@@ -112,10 +112,11 @@ OF_IMAGES: Final[Mapping[int, ErrorStatus]] = {
             "misconfigured": "its settings are wrong; its log says which",
             "auth_unavailable": "who calls cannot be checked",
             "limits_unavailable": "what the key has used cannot be counted",
-            "store_unavailable": "the store for named calls cannot be reached; nothing was drawn",
+            "store_unavailable": "the store for named calls and jobs cannot be reached; nothing was drawn. With"
+            " `x-should-retry`, a job may have been ordered",
             "stopping": "this instance ends",
         },
-        headers=("retry-after",),
+        headers=("retry-after", "x-should-retry"),
     ),
     504: ErrorStatus(
         means="No picture in time. It may have been drawn and billed all the same.",
@@ -142,15 +143,19 @@ OF_A_JOB: Final[Mapping[int, ErrorStatus]] = {
         codes={
             "misconfigured": "its settings are wrong; its log says which",
             "auth_unavailable": "who calls cannot be checked",
-            "store_unavailable": "the store cannot be reached",
+            "store_unavailable": "the store cannot be reached; with `x-should-retry`, a job may have been cancelled",
         },
-        headers=("retry-after",),
+        headers=("retry-after", "x-should-retry"),
     ),
 }
 """`GET /jobs/{id}`."""
 OF_A_CANCELLATION: Final[Mapping[int, ErrorStatus]] = {
     **OF_A_JOB,
-    409: ErrorStatus(means="It is too late.", codes={"job_not_queued": "the job has begun, or has ended"}),
+    409: ErrorStatus(
+        means="It is too late.",
+        codes={"job_not_queued": "the job has begun, or has ended"},
+        headers=("x-should-retry",),
+    ),
 }
 """`DELETE /jobs/{id}`."""
 

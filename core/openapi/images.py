@@ -84,7 +84,7 @@ data: {"type":"image_generation.completed","b64_json":"iVBORw0KGgo…","index":0
 
 """
 _ANSWER_HEADERS: Final = (
-    "idempotent-replayed",
+    *("idempotent-replayed", "x-gateway-hosting"),
     *("x-gateway-deployment", "x-gateway-fallback-index", "x-gateway-attempts", "x-gateway-dropped-params"),
     *(f"x-ratelimit-{what}-{of}" for of in ("requests", "images") for what in ("limit", "remaining", "reset")),
 )
@@ -130,6 +130,14 @@ def operation() -> Json:
                 "header",
                 {"type": "string", "enum": ["accept-duplicate"]},
                 "Draw again where it is not known what came of the call of that name.",
+            ),
+            parameter(
+                "Prefer",
+                "header",
+                {"type": "string"},
+                "`respond-async`: answer with a job at once, which is drawn later and may take longer than a call"
+                " (RFC 7240). No effect on streams.",
+                example="respond-async",
             ),
             parameter(
                 "x-request-id", "header", {"type": "string"}, "A name for this call, for the answer and the log."

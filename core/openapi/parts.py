@@ -42,6 +42,10 @@ HEADERS: Final[Mapping[str, Json]] = {
         "description": "`true`: this is the answer that there was to the first call of this name.",
         "schema": {"type": "string", "enum": ["true"]},
     },
+    "x-gateway-hosting": {
+        "description": "`failed`: a picture could not be stored, and is in the answer as base64.",
+        "schema": {"type": "string", "enum": ["failed"]},
+    },
     "x-gateway-deployment": {"description": "The deployment that answered.", "schema": {"type": "string"}},
     "x-gateway-fallback-index": {"description": "0 is the one in the path.", "schema": {"type": "integer"}},
     "x-gateway-attempts": {"description": "How often upstream was called.", "schema": {"type": "integer"}},

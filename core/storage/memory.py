@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from core.storage.tables import Change, Value
 
+_Kept = tuple[str, tuple[str, ...], tuple["Value", ...]]
 _NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -56,9 +57,9 @@ class MemoryTable:
     def __init__(self, etags: Iterator[str], most_rows: int | None) -> None:
         self._etags = etags
         self._most_rows = most_rows
-        self._rows = OrderedDict[tuple[str, str], tuple[str, tuple[str, ...], tuple[Value, ...]]]()
-        """The ETag of each row, the names of its values and these, in the order in which they were written. A plain dict
-        is slow to give its first entry once many have gone."""
+        self._rows: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        """The ETag of each row, the names of its values, and these; in the order in which they were written. A plain
+        dict is slow to give its first entry once many have gone."""
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._keys: dict[str, list[str]] = {}
         """The keys of each partition, sorted."""

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from core.governance.governor import Governor
 from core.governance.ledger import Ledger
 from core.keeping.once import Once
 from core.keeping.pictures import Pictures
+from core.orders import Orders
 from core.storage.memory import MemoryTables
 from core.storage.memory_blobs import MemoryBlobs
 from tests.catalogue.asking import asked, catalogue, deployment, open_catalogue
@@ -284,6 +286,7 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
         ),
         pictures=Pictures(container, lifetime=dt.timedelta(1), now=utc_now),
         once=Once(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
+        orders=mock.create_autospec(Orders, instance=True),
     )
     asyncio.run(gateway.generate_image(Call(deployment=path, **parts)))
     return recorder.plans

@@ -131,17 +131,16 @@ class Wrapped:
 class DeadlyStores(Stores):
     """The stores of an account, each change of which is a step."""
 
-    def __init__(self, scene: Scene, connection: Http1Connection, death: Death, now: Callable[[], dt.datetime]) -> None:
+    def __init__(self, scene: Scene, connection: Http1Connection, death: Death) -> None:
         account = read_storage(Environment({"AzureWebJobsStorage": scene.storage}))
         assert account is not None
         self.account = account
-        self._death = death
         self.tables = _Each(
             AzureTables(account, connection, NoIdentity(), prefix=scene.prefix),
             lambda tables, name: Wrapped(tables.table(name), death, change=f"change {name}"),
         )
         self.blobs = _Each(
-            AzureBlobs(account, connection, NoIdentity(), prefix=scene.prefix, now=now),
+            AzureBlobs(account, connection, NoIdentity(), prefix=scene.prefix, now=utc_now),
             lambda blobs, name: Wrapped(blobs.container(name), death, put=f"put {name}"),
         )
         self.queues = _Each(
@@ -193,13 +192,16 @@ class _Answer:
 async def gateway(
     scene: Scene, death: Death | None = None, now: Callable[[], dt.datetime] = utc_now
 ) -> AsyncIterator[Built]:
-    """Build a gateway on the scene; without `death` it lives."""
+    """Build a gateway on the scene; without `death` it lives.
+
+    `now` is the gateway's wall clock, and not that of its signatures, which Azurite compares with its own.
+    """
     death = death or Death()
     connection = Http1Connection(connect_seconds=5.0)
     built = construct(
         read_settings(scene.settings),
         connection=DeadlyConnection(connection, death),
-        stores=DeadlyStores(scene, connection, death, now),
+        stores=DeadlyStores(scene, connection, death),
         now=now,
     )
     try:

@@ -42,10 +42,11 @@ async def in_flight(tables: AzureTables, now: Later) -> int:
     return (await governor.usage(TEAM_A)).in_flight
 
 
-async def code_of(reply: Reply) -> str | None:
-    """What an error says it is; None: it is none."""
-    body = json.loads(await body_of(reply))
-    return body["error"]["code"] if "error" in body else None
+async def heard(reply: Reply) -> tuple[tuple[int, str | None], bytes]:
+    """An answer's status, what an error says it is (None: it is none), and the whole body."""
+    body = await body_of(reply)
+    said = json.loads(body)
+    return (reply.status, said["error"]["code"] if "error" in said else None), body
 
 
 class Survivor:

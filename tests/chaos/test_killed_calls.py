@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from emulator.server import running
-from tests.chaos.dying import CHARACTERS, Scene, body_of, call_and_die, dying, gateway
-from tests.chaos.survivor import Later, code_of, in_flight
+from tests.chaos.dying import CHARACTERS, Scene, call_and_die, dying, gateway
+from tests.chaos.survivor import Later, heard, in_flight
 
 if TYPE_CHECKING:
     from core.storage.azure_tables import AzureTables
@@ -69,13 +69,12 @@ async def test_a_call(step: Step, azurite: str, azure_tables: AzureTables, prefi
                 process.kill()
         assert step.bought == len(azure.calls)
         async with gateway(scene, now=now) as survivor:
-            repeat = await survivor.gateway.generate_image(scene.call())
-            assert step.repeat == (repeat.status, await code_of(repeat))
+            repeat, _ = await heard(await survivor.gateway.generate_image(scene.call()))
+            assert step.repeat == repeat
             now.by = LEASE
-            later = await survivor.gateway.generate_image(scene.call())
-            said = await body_of(later)
-            assert step.later == (later.status, await code_of(later))
-            again = await survivor.gateway.generate_image(scene.call())
-            assert (later.status, step.later == ANSWER) == (again.status, said == await body_of(again))
+            later, body = await heard(await survivor.gateway.generate_image(scene.call()))
+            assert step.later == later
+            if step.later == ANSWER:
+                assert (ANSWER, body) == await heard(await survivor.gateway.generate_image(scene.call()))
         assert (1 if step.later == ANSWER else step.bought) == len(azure.calls)
     assert 0 == await in_flight(azure_tables, now)

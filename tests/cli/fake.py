@@ -105,7 +105,14 @@ class FakeGateway:
 def run(*arguments: str, env: dict[str, str | None] | None = None, **extra: Any) -> Result:
     """Run the command line with nothing of this shell's settings. A traceback fails the test."""
     none = dict.fromkeys(
-        ["GATEWAY_URL", "GATEWAY_ADMIN_TOKEN", "GATEWAY_JWT_SECRET", "GATEWAY_JWT_ISSUER", "GATEWAY_JWT_AUDIENCE"]
+        [
+            "GATEWAY_URL",
+            "GATEWAY_ADMIN_TOKEN",
+            "GATEWAY_KEY",
+            "GATEWAY_JWT_SECRET",
+            "GATEWAY_JWT_ISSUER",
+            "GATEWAY_JWT_AUDIENCE",
+        ]
     )
     return CliRunner().invoke(
         app, arguments, env={**none, **(env or {})}, catch_exceptions=False, prog_name="python -m cli", **extra

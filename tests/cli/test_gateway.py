@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.house import house
+from tests.house import KEY, PROMPT, house
 
 ROOT = Path(__file__).parents[2]
 JWT = {
@@ -128,3 +129,18 @@ async def test_more_keys_than_a_page_holds_are_all_listed(gateway, operator):
         await gateway.http.post("/api/governance/virtual-keys", headers=headers, json=body)
 
     assert 206 == len((await operator.json("keys", "list"))["virtual_keys"])
+
+
+async def test_a_job_is_ordered_waited_for_and_saved(gateway, tmp_path):
+    """The very picture, by whoever has a key."""
+    shown = await command(
+        *("jobs", "submit", "--deployment", "gpt-image-1", "--prompt", PROMPT, "--size", "1024x1024"),
+        *("--quality", "low", "--n", "2", "--save", str(tmp_path)),
+        GATEWAY_URL=gateway.url,
+        GATEWAY_KEY=KEY,
+    )
+
+    assert "State       succeeded\n" in shown
+    drawn = await gateway.draw(size="1024x1024", quality="low", n=2)
+    expected = sorted(base64.b64decode(item["b64_json"]) for item in drawn.json()["data"])
+    assert expected == sorted(path.read_bytes() for path in tmp_path.glob("*-[12].png"))

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import json
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,6 +38,11 @@ def _all_left(calls: Calls) -> bool:
     return calls.open_now == 0
 
 
+def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The lines of calls in the log."""
+    return [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.calls"]
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("name", NAMES, ids=["before-an-answer", "in-the-middle"])
 async def test_a_caller_that_leaves_frees_upstream(name: str, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
@@ -47,10 +52,10 @@ async def test_a_caller_that_leaves_frees_upstream(name: str, stream: bool, capl
         await _leave(running, name, stream=stream)
         async with asyncio.timeout(1):
             await running.calls.until(_all_left)
-            while not caplog.records:  # noqa: ASYNC110 -- logging has no event to wait for
+            while not _lines(caplog):  # noqa: ASYNC110 -- logging has no event to wait for
                 await asyncio.sleep(0)
         assert ["left"] == [call.state for call in running.calls.to(name)]
-        (line,) = [json.loads(record.getMessage()) for record in caplog.records]
+        (line,) = _lines(caplog)
         assert ("left", 1, True) == (line["outcome"], line["attempts"], line["perhaps_billed"])
 
 

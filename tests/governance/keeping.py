@@ -58,7 +58,7 @@ class Process:
         """There was a pause."""
         self.during_a_pause: Callable[[], Awaitable[None]] | None = None
         self._pauses_for_ever = pauses_for_ever
-        self.ledger = Ledger(tables, clock=self.clock, wait=self._pause, **settings)
+        self.ledger = Ledger(tables, clock=self.clock, wait=self._pause, **{"gather_seconds": 0, **settings})
 
     async def _pause(self, seconds: float) -> None:
         await self.clock.wait(seconds)

@@ -78,6 +78,19 @@ async def test_a_full_transaction() -> None:
     assert (250, usd(250 * 7_000_001)) == _calls_and_usd(await report(tables))
 
 
+async def test_calls_that_come_together_are_written_together() -> None:
+    """A call is not written at once, but with those that come within the time for gathering."""
+    tables = UnsteadyTables(MemoryTables())
+    process = Process(tables, gather_seconds=0.01)
+    for number in range(3):
+        process.ledger.note(entry(event_id=str(number)))
+        await asyncio.sleep(0)
+    await process.written()
+
+    assert [3 + 1] == tables.sizes
+    assert 3 == len(await calls_of(tables))
+
+
 async def test_many_deployments_in_a_transaction() -> None:
     """Sums count towards the 100 changes of a transaction, too."""
     tables = UnsteadyTables(MemoryTables())

@@ -231,7 +231,6 @@ class TestMethodsAndPaths:
             "/",
             "/docs",
             "/redoc",
-            "/openapi.json",
             "/docs/oauth2-redirect",
             "/favicon.ico",
             "/openai",

@@ -309,3 +309,14 @@ async def test_a_job_is_forgotten_after_a_day(works: Works) -> None:
     works.clock.now += dt.timedelta(microseconds=1)
     assert await works.state(job) is None
     assert await works.one.take(job.id) is None
+
+
+async def test_who_was_too_slow_to_begin_does_not_ask_for_a_job_that_was_cancelled_meanwhile(works: Works) -> None:
+    """Its lease was over, so it counted as not begun."""
+    job = await works.one.submit(ORDER)
+    slow = await taken(works.one, job)
+    works.clock.now += STARTING
+    assert await works.other.cancel(job.id)
+    with pytest.raises(Changed):
+        await works.one.asking(slow, None)
+    assert await works.state(job) is State.CANCELLED
