@@ -10,7 +10,8 @@ import orjson
 
 from core.access.caller import Caller
 from core.access.credentials import credential_of
-from core.contract.errors import Conflict, GatewayError, InternalFault, NotFound, RecordsUnavailable, error_body
+from core.contract.error_json import error_body
+from core.contract.errors import Conflict, GatewayError, InternalFault, NotFound, RecordsUnavailable
 from core.contract.reply import JSON, Reply, json_reply
 from core.governance.costs import NOTHING
 from core.governance.governor import Admission

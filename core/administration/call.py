@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from core.contract.errors import GatewayError, error_body
+from core.contract.error_json import error_body
 from core.contract.reply import JSON, Reply, json_reply
 from core.refusals import request_id
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from core.contract.errors import BodyTooLarge, BodyTooSlow
+    from core.contract.errors import BodyTooLarge, BodyTooSlow, GatewayError
 
 REQUEST_TYPE: Final = "governance"
 """What the error body calls every call of the admin API."""

@@ -48,6 +48,7 @@ LEGAL: Final[Mapping[str, str]] = {
 }
 """What each field may be, for the errors. `[]` stands for an index and `*` for a name of the operator's own."""
 
+_PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
 _WRONG_TYPES: Final = frozenset(
     f"{each}_type" for each in ("int", "float", "string", "bool", "list", "dict", "datetime", "model")
 )
@@ -132,7 +133,7 @@ def _place(loc: Sequence[int | str], fields: dict[str, Any]) -> tuple[str, str, 
             value = value[part]
         elif rule == "metadata":
             value, rule = value.get(part), "metadata.*"
-            param = f"metadata.{part}" if part.isprintable() and 1 <= len(part) <= 64 else param
+            param = f"metadata.{part}" if _PRINTABLE.fullmatch(part) else param
         elif rule == "metadata.*":  # pydantic's `[key]`: it is the name that is wrong
             value = loc[-2]
         else:

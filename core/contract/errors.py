@@ -1,45 +1,39 @@
-"""Every way in which the gateway says no, and the one place where a no becomes JSON.
+"""Every way in which the gateway says no. `error_json` is the one place where a no becomes JSON.
 
-    GatewayError
-    ├── CallerError             the caller can mend it; nothing went upstream
-    │   ├── Unauthenticated     401  no credential, or none that counts
-    │   ├── BudgetExceeded      402  it may cost more than the key has left
-    │   ├── Forbidden           403  known, but not for this
-    │   ├── InvalidRequest      400  what was asked cannot be asked
-    │   ├── NotFound            404
-    │   ├── MethodNotAllowed    405
-    │   ├── BodyTooSlow         408
-    │   ├── Conflict            409  it cannot be done to this thing
-    │   ├── InProgress, OutcomeUnknown   409  of a call with a name, or a job (keeping)
-    │   ├── EtagMismatch        412  somebody else was faster
-    │   ├── BodyTooLarge        413
-    │   ├── Mismatch            422  the name of another call (keeping)
-    │   ├── EtagRequired        428  a change without saying to what
-    │   └── RateLimited         429  more than the key may in a window of time
-    ├── GatewayFault            the operator's to mend, or ours
-    │   ├── Misconfigured       503
-    │   ├── AuthUnavailable     503
-    │   ├── LimitsUnavailable   503
-    │   ├── RecordsUnavailable  503
-    │   ├── Stopping            503
-    │   ├── Overdue             504
-    │   └── InternalFault       500
-    └── UpstreamFailure         upstream was asked and there is no picture (contract §5)
-
-The shape is Bifrost's published error (`create-image`), with `error.message` always there, so that every
-OpenAI SDK raises its typed error.
+GatewayError
+├── CallerError             the caller can mend it; nothing went upstream
+│   ├── Unauthenticated     401  no credential, or none that counts
+│   ├── BudgetExceeded      402  it may cost more than the key has left
+│   ├── Forbidden           403  known, but not for this
+│   ├── InvalidRequest      400  what was asked cannot be asked
+│   ├── NotFound            404
+│   ├── MethodNotAllowed    405
+│   ├── BodyTooSlow         408
+│   ├── Conflict            409  it cannot be done to this thing
+│   ├── InProgress, OutcomeUnknown   409  of a call with a name, or a job (keeping)
+│   ├── EtagMismatch        412  somebody else was faster
+│   ├── BodyTooLarge        413
+│   ├── Mismatch            422  the name of another call (keeping)
+│   ├── EtagRequired        428  a change without saying to what
+│   └── RateLimited         429  more than the key may in a window of time
+├── GatewayFault            the operator's to mend, or ours
+│   ├── Misconfigured       503
+│   ├── AuthUnavailable     503
+│   ├── LimitsUnavailable   503
+│   ├── RecordsUnavailable  503
+│   ├── Stopping            503
+│   ├── Overdue             504
+│   └── InternalFault       500
+└── UpstreamFailure         upstream was asked and there is no picture (contract §5)
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-PROVIDER: Final = "azure"
 
 
 class GatewayError(Exception):
@@ -305,40 +299,3 @@ class UpstreamFailure(GatewayError):
 def wait_headers(seconds: float) -> dict[str, str]:
     """The headers that ask a caller to wait. SDKs read the milliseconds first, which say it more exactly."""
     return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
-
-
-def error_body(
-    error: GatewayError,
-    *,
-    event_id: str,
-    model_requested: str | None,
-    stream: bool,
-    attempts: list[dict[str, Any]] | None = None,
-    request_type: str | None = None,
-) -> dict[str, Any]:
-    """Turn an error into the JSON of contract §5. `attempts` is the trail, given when upstream was called.
-
-    `request_type` is given where it is not a generation of pictures.
-    """
-    extra: dict[str, Any] = {
-        "provider": PROVIDER,
-        "model_requested": model_requested or "",
-        "request_type": request_type or ("image_generation_stream" if stream else "image_generation"),
-    }
-    if attempts is not None:
-        extra["attempts"] = attempts
-    return {
-        "event_id": event_id,
-        "type": error.type,
-        "is_bifrost_error": error.is_bifrost_error,
-        "status_code": error.status,
-        "error": {
-            **error.details(),
-            "type": error.type,
-            "code": error.code,
-            "message": error.message,
-            "param": error.param,
-            "event_id": event_id,
-        },
-        "extra_fields": extra,
-    }

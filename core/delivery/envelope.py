@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core.contract.errors import PROVIDER, GatewayError, error_body
+from core.contract.error_json import PROVIDER, error_body
 from core.contract.reply import Reply, json_reply
 from core.delivery.failure import failure_of
 from core.delivery.headers import answer_headers
@@ -14,6 +14,7 @@ from core.journal import Journal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.contract.errors import GatewayError
     from core.generation import Drawn, GaveUp
 
 

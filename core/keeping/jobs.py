@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from core.contract.errors import error_body
+from core.contract.error_json import error_body
 from core.keeping.bodies import get_body, put_body, whole
 from core.keeping.job import ID, Job, Order, State, StillRunning, read, written
 from core.keeping.lost import fate

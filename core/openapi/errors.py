@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from core.contract.errors import error_body
+from core.contract.error_json import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

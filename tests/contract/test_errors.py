@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from core.contract.error_json import error_body
 from core.contract.errors import (
     AuthUnavailable,
     BodyTooLarge,
@@ -20,7 +21,6 @@ from core.contract.errors import (
     NotFound,
     Unauthenticated,
     UpstreamFailure,
-    error_body,
 )
 
 
