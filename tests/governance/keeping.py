@@ -11,10 +11,10 @@ from core.governance.costs import Basis, Bill, Charge
 from core.governance.entry import Entry
 from core.governance.ledger import Ledger
 from core.governance.places import Payer
-from core.governance.statements import Statements
 from core.governance.usage import Days, GroupBy, UsageReports
 from core.storage.tables import MOST_ROWS_A_PAGE, StoreUnavailable
 from tests.fakes import Clock
+from tests.governance.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -16,11 +16,11 @@ from core.contract.errors import InvalidRequest
 from core.governance import usage
 from core.governance.costs import Basis, Bill
 from core.governance.places import Payer
-from core.governance.statements import Statements
 from core.governance.usage import Days
 from core.storage.memory import MemoryTables
 from core.storage.tables import StoreUnavailable
 from tests.governance.keeping import NOON, OCTOBER, TEAM_A, Process, calls_of, charge, entry, report
+from tests.governance.statements import Statements
 
 if TYPE_CHECKING:
     from core.governance.entry import Entry

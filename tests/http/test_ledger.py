@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.governance.places import LEDGER, Payer
-from core.governance.statements import Statements
 from core.governance.usage import Days
 from core.storage.memory import MemoryTables
 from core.storage.tables import StoreUnavailable
+from tests.governance.statements import Statements
 from tests.house import KEY, PROMPT, House, house
 from tests.http.test_who import SECRET, TRUST, token
 
