@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from core.upstream.connection import Connection
     from core.upstream.identity import TokenSource
 
-MOST_ROWS_IN_MEMORY: Final = {LEDGER: 20_000, ONCE: 5_000, JOBS: 5_000}
-"""Some 60 MB; without storage what is older is forgotten."""
+MOST_ROWS_IN_MEMORY: Final = {LEDGER: 10_000, ONCE: 5_000, JOBS: 5_000}
+"""Some 12 MB of the ledger; without storage what is older is forgotten."""
 
 
 class Stores:

@@ -98,20 +98,19 @@ class AzureContainer:
         del expires_at
         client = self._client(name)
         settings = ContentSettings(content_type=content_type)
-        staged: list[str] = []
+        staged: list[BlobBlock] = []
         blocks = _in_blocks(pieces)
         block = next(blocks, b"")
-        for following in blocks:
-            await self._stage(client, block, staged)
-            block = following
-        if not staged:
+        if len(block) < BLOCK_BYTES:
             await self._made(
                 lambda: client.upload_blob(block, length=len(block), overwrite=True, content_settings=settings)
             )
             return
-        await self._stage(client, block, staged)
-        listed = [BlobBlock(block_id) for block_id in staged]
-        await self._calls.bounded(lambda: client.commit_block_list(listed, content_settings=settings))
+        while block:
+            await self._stage(client, block, staged)
+            block = b""  # let go of, before the next one is gathered
+            block = next(blocks, b"")
+        await self._calls.bounded(lambda: client.commit_block_list(staged, content_settings=settings))
 
     async def get(self, name: str) -> AzureContent | None:
         """Begin to read a blob (see Container.get)."""
@@ -156,10 +155,10 @@ class AzureContainer:
     def _client(self, name: str) -> BlobClient:
         return self._service.get_blob_client(self._name, name)
 
-    async def _stage(self, client: BlobClient, block: bytes, staged: list[str]) -> None:
+    async def _stage(self, client: BlobClient, block: bytes, staged: list[BlobBlock]) -> None:
         block_id = base64.b64encode(b"%08d" % len(staged)).decode()
         await self._made(lambda: client.stage_block(block_id, block, length=len(block)))
-        staged.append(block_id)
+        staged.append(BlobBlock(block_id))
 
     async def _made(self, write: Callable[[], Awaitable[Any]]) -> None:
         """Write, and make the container where it is not there yet."""
@@ -285,11 +284,17 @@ class _Signer:
 
 def _in_blocks(pieces: Iterable[Buffer]) -> Iterator[bytes]:
     """The same bytes in blocks of BLOCK_BYTES, the last one shorter."""
-    block = bytearray()
+    gathered, size = list[memoryview](), 0
     for piece in pieces:
-        block += piece
-        while len(block) >= BLOCK_BYTES:
-            yield bytes(memoryview(block)[:BLOCK_BYTES])
-            del block[:BLOCK_BYTES]
-    if block:
-        yield bytes(block)
+        view = memoryview(piece)
+        while size + len(view) >= BLOCK_BYTES:
+            cut = BLOCK_BYTES - size
+            block = b"".join((*gathered, view[:cut]))
+            gathered.clear()
+            size, view = 0, view[cut:]
+            yield block
+            del block
+        gathered.append(view)
+        size += len(view)
+    if gathered:
+        yield b"".join(gathered)

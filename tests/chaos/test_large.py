@@ -103,7 +103,7 @@ def gateway(settings: dict[str, str]) -> Iterator[Gateway]:
 def fetched(url: str) -> int:
     """How many bytes anybody finds at a link."""
     answer = httpx.get(url, trust_env=False, timeout=SECONDS)
-    assert answer.status_code == 200
+    assert 200 == answer.status_code
     return len(answer.content)
 
 
@@ -113,9 +113,8 @@ def test_as_url(settings: dict[str, str]) -> None:
         own.draw("small", response_format="url")  # everything is imported, and the container is made
         idle = own.idle
         (item,) = own.draw("large", response_format="url").json()["data"]
-        peak = own.peak
-        assert peak - idle <= IN_FLIGHT + BLOCKS
-    assert fetched(item["url"]) == PICTURE
+        assert own.peak - idle <= IN_FLIGHT + BLOCKS
+    assert PICTURE == fetched(item["url"])
 
 
 def test_as_replay(settings: dict[str, str]) -> None:
@@ -130,7 +129,7 @@ def test_as_replay(settings: dict[str, str]) -> None:
         idle = other.idle
         again = other.draw("large", headers={"idempotency-key": "large"})
         assert other.peak - idle <= BLOCKS
-    assert (again.headers["idempotent-replayed"], again.content) == ("true", answer.content)
+    assert ("true", answer.content) == (again.headers["idempotent-replayed"], again.content)
 
 
 def test_as_job(settings: dict[str, str]) -> None:
@@ -139,7 +138,6 @@ def test_as_job(settings: dict[str, str]) -> None:
         own.job("small")
         idle = own.idle
         job = own.job("large")
-        peak = own.peak
-        assert peak - idle <= IN_FLIGHT + BLOCKS
-    assert job["status"] == "succeeded"
-    assert fetched(job["answer"]["data"][0]["url"]) == PICTURE
+        assert own.peak - idle <= IN_FLIGHT + BLOCKS
+    assert "succeeded" == job["status"]
+    assert PICTURE == fetched(job["answer"]["data"][0]["url"])
