@@ -7,12 +7,13 @@ uvloop has none.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections import deque
 from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Final
+
+from core.contract.loopback import is_address
 
 if TYPE_CHECKING:
     import ssl
@@ -81,11 +82,7 @@ async def _connected(origin: Origin, address: str, tls: ssl.SSLContext | None, n
 
 
 async def _addresses(origin: Origin) -> list[str]:
-    try:
-        ipaddress.ip_address(origin.host)
-    except ValueError:
-        pass
-    else:
+    if is_address(origin.host):
         return [origin.host]
     found = await asyncio.get_running_loop().getaddrinfo(
         origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
