@@ -7,45 +7,30 @@ every method, because a method that no function takes is the host's own empty 40
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Final
 
 import azure.functions as func
-from starlette.requests import ClientDisconnect
 
 from core import refusals as answers
 from core.bootstrap import construct, report
 from core.contract.errors import Misconfigured
 from core.contract.reply import json_reply
-from core.contract.request import MAX_BODY_BYTES
 from core.environment import SettingsError
 from core.gateway import Call
 from core.logs import write_to_the_console
 from core.settings import read_settings
 from core.storage.tables import StoreUnavailable
-from web_extension import Request, Response, StreamingResponse
+from http_calls import body_of, headers_of, response_of, to_nobody, unless_the_caller_leaves
+from web_extension import Request, Response  # noqa: TC001 -- the worker looks annotations up
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-
     from core.bootstrap import Built
-    from core.contract.document import Buffer
-    from core.contract.errors import BodyTooLarge, BodyTooSlow
-    from core.contract.reply import Reply, Stream
-    from core.gateway import Gateway
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-BODY_SECONDS: Final = 30.0
-"""How long a request's body may take to arrive."""
-MOST_DRAINED_BYTES: Final = 8 << 20
-"""How much of a body that is too large is read and thrown away: an answer given earlier breaks the host's proxy."""
 FLUSH_SECONDS: Final = 2.0
 """How long the end of the process waits for the store."""
-CLIENT_CLOSED_REQUEST: Final = 499
-"""What is returned to a caller that has gone. Nobody sees it but the host's log (nginx's status for that)."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -102,14 +87,14 @@ async def check_start() -> str:
 async def generate_image(req: Request) -> Response:
     """Draw pictures: the one call that this gateway is for."""
     arrived_at = None if _gateway is None else _gateway.clock()
-    body = await _body(req)
+    body = await body_of(req)
     if body is None:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-    headers = _headers(req)
+        return to_nobody()
+    headers = headers_of(req)
     if req.method != "POST":
-        return _response(answers.wrong_method(req.method, "POST", headers))
+        return response_of(answers.wrong_method(req.method, "POST", headers))
     if _gateway is None:
-        return _response(answers.misconfigured(headers))
+        return response_of(answers.misconfigured(headers))
     call = Call(
         deployment=req.path_params["deployment"],
         headers=headers,
@@ -117,8 +102,7 @@ async def generate_image(req: Request) -> Response:
         body=body,
         arrived_at=arrived_at,
     )
-    reply = await _unless_the_caller_leaves(req, _gateway, call)
-    return Response(status_code=CLIENT_CLOSED_REQUEST) if reply is None else _response(reply)
+    return await unless_the_caller_leaves(req, _gateway.generate_image(call))
 
 
 @app.function_name("governance_key")
@@ -160,39 +144,39 @@ async def governance_usage(req: Request) -> Response:
 @app.route("health", methods=METHODS)
 async def health(req: Request) -> Response:
     """Say that the process lives. It touches nothing."""
-    await _body(req)
-    headers = _headers(req)
+    await body_of(req)
+    headers = headers_of(req)
     if req.method not in {"GET", "HEAD"}:
-        return _response(answers.wrong_method(req.method, "GET, HEAD", headers))
+        return response_of(answers.wrong_method(req.method, "GET, HEAD", headers))
     status = "misconfigured" if startup_error else "ok"
-    return _response(json_reply(200, {"status": status}, {"x-request-id": answers.request_id(headers)}))
+    return response_of(json_reply(200, {"status": status}, {"x-request-id": answers.request_id(headers)}))
 
 
 @app.function_name("image")
 @app.route("images/{name}", methods=METHODS)
 async def image(req: Request) -> Response:
     """Show a stored picture to whoever knows its name, where the store has no address of its own."""
-    await _body(req)
-    headers = _headers(req)
+    await body_of(req)
+    headers = headers_of(req)
     if req.method not in {"GET", "HEAD"}:
-        return _response(answers.wrong_method(req.method, "GET, HEAD", headers))
+        return response_of(answers.wrong_method(req.method, "GET, HEAD", headers))
     if _gateway is None:
-        return _response(answers.misconfigured(headers))
-    return _response(await _gateway.picture(req.path_params["name"], headers))
+        return response_of(answers.misconfigured(headers))
+    return response_of(await _gateway.picture(req.path_params["name"], headers))
 
 
 @app.function_name("job")
 @app.route("jobs/{id}", methods=METHODS)
 async def job(req: Request) -> Response:
     """Show a job, or cancel it."""
-    await _body(req)
-    headers = _headers(req)
+    await body_of(req)
+    headers = headers_of(req)
     if req.method not in {"GET", "HEAD", "DELETE"}:
-        return _response(answers.wrong_method(req.method, "GET, HEAD, DELETE", headers))
+        return response_of(answers.wrong_method(req.method, "GET, HEAD, DELETE", headers))
     if _gateway is None:
-        return _response(answers.misconfigured(headers))
+        return response_of(answers.misconfigured(headers))
     answer = _gateway.cancel_job if req.method == "DELETE" else _gateway.job
-    return _response(await answer(req.path_params["id"], headers))
+    return response_of(await answer(req.path_params["id"], headers))
 
 
 @app.function_name("openapi")
@@ -201,19 +185,19 @@ async def openapi(req: Request) -> Response:
     """Describe this API (OpenAPI 3.1)."""
     from core.openapi.document import answer  # noqa: PLC0415 -- few ask, and it takes a while
 
-    await _body(req)
-    headers = _headers(req)
+    await body_of(req)
+    headers = headers_of(req)
     if req.method not in {"GET", "HEAD"}:
-        return _response(answers.wrong_method(req.method, "GET, HEAD", headers))
-    return _response(answer(headers))
+        return response_of(answers.wrong_method(req.method, "GET, HEAD", headers))
+    return response_of(answer(headers))
 
 
 @app.function_name("zz_unknown_path")
 @app.route("{*path}", methods=METHODS)
 async def unknown_path(req: Request) -> Response:
     """Answer every other path with the error body, `/docs` and the like included."""
-    await _body(req)
-    return _response(answers.unknown_path(_headers(req)))
+    await body_of(req)
+    return response_of(answers.unknown_path(headers_of(req)))
 
 
 def _working() -> Built:
@@ -232,12 +216,12 @@ async def _administer(request: Request, route: str) -> Response:
     """Hand a call to the administration. It goes on where the caller leaves: a change is made, or it is not."""
     from core.administration.call import AdminCall, refusal  # noqa: PLC0415 -- with the first call of an operator
 
-    body = await _body(request)
+    body = await body_of(request)
     if body is None:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-    headers = _headers(request)
+        return to_nobody()
+    headers = headers_of(request)
     if _built is None:
-        return _response(refusal(Misconfigured(), headers))
+        return response_of(refusal(Misconfigured(), headers))
     call = AdminCall(
         route=route,
         method=request.method,
@@ -246,91 +230,4 @@ async def _administer(request: Request, route: str) -> Response:
         body=body,
         key_id=request.path_params.get("id", ""),
     )
-    return _response(await _built.administration().answer(call))
-
-
-def _headers(request: Request) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-
-
-async def _body(request: Request) -> bytes | BodyTooLarge | BodyTooSlow | None:
-    """Read the body within its bounds; None: the caller has gone."""
-    kept = bytearray()
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for piece in request.stream():
-                size += len(piece)
-                if size <= MAX_BODY_BYTES:
-                    kept += piece
-                elif size > MOST_DRAINED_BYTES:
-                    break
-    except TimeoutError:
-        return answers.too_slow()
-    except ClientDisconnect:
-        return None
-    return bytes(kept) if size <= MAX_BODY_BYTES else answers.too_large()
-
-
-async def _unless_the_caller_leaves(request: Request, gateway: Gateway, call: Call) -> Reply | None:
-    """Answer a call, or stop at once where the caller has gone: every second of waiting may be paid for.
-
-    The function itself must not raise CancelledError: the worker would let the host wait for ever.
-    """
-    answer = asyncio.create_task(gateway.generate_image(call))
-    gone = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        if not answer.done():
-            answer.cancel()
-            await asyncio.wait({answer})
-    return None if answer.cancelled() else answer.result()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-class _InPieces(Response):
-    """An answer that is there whole, in pieces that are not joined; each is sent when there is room for it.
-
-    Starlette's StreamingResponse would do, with a task more for each call, and anyio's loop at the first.
-    """
-
-    def __init__(self, reply: Reply, pieces: tuple[Buffer, ...]) -> None:
-        length = str(sum(len(piece) for piece in pieces))
-        super().__init__(status_code=reply.status, headers={**reply.headers, "content-length": length})
-        self._pieces = pieces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's
-        """Send it (ASGI)."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class _Streamed(StreamingResponse):
-    """A stream that is closed however it ends, also where nobody began to read it."""
-
-    def __init__(self, reply: Reply, stream: Stream) -> None:
-        super().__init__(stream, status_code=reply.status, headers=dict(reply.headers))
-        self._stream = stream
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it (ASGI)."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._stream.aclose()
-
-
-def _response(reply: Reply) -> Response:
-    if not isinstance(reply.body, tuple):
-        return _Streamed(reply, reply.body)
-    if len(reply.body) == 1:
-        return Response(bytes(reply.body[0]), status_code=reply.status, headers=dict(reply.headers))
-    return _InPieces(reply, reply.body)
+    return response_of(await _built.administration().answer(call))

@@ -7,7 +7,6 @@ been read, which is not. Its line in the log and its entry in the ledger are wri
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from core.contract.outcomes import Kind
 from core.contract.reply import Stream
 from core.contract.request import DEPLOYMENT_NAME
 from core.delivery.headers import limit_headers
-from core.generation import Showing
 from core.governance.costs import NOTHING, Bill, bill_of
 from core.governance.entry import entry_of
 from core.governance.governor import Admission
@@ -24,7 +22,7 @@ from core.logs import CallRecord
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from core.access.caller import Caller
     from core.catalogue.plan import Plan
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from core.contract.reply import Reply
     from core.contract.request import ImageRequest
     from core.delivery.envelope import Envelope
-    from core.generation import Progress
+    from core.generation import End
     from core.governance.governor import Governor
     from core.governance.ledger import Ledger
     from core.governance.standing import Standing
@@ -102,15 +100,10 @@ class Books:
             raise AssertionError("a call is let through once it is known whose it is")
         self._admission = Admission.of(self.caller, hold)
 
-    async def settled(self, events: AsyncGenerator[Progress]) -> AsyncGenerator[Progress]:
-        """Pass on the events of a generation, and settle what it came to as soon as it has ended."""
+    async def settled(self, generation: Awaitable[End]) -> End:
+        """Wait for the end of a generation, and settle what it came to, whichever way it ends."""
         try:
-            async with aclosing(events):
-                async for event in events:
-                    if not isinstance(event, Showing):
-                        self._settle()
-                    yield event
-                    del event  # megabytes, and the next one may be long in coming
+            return await generation
         finally:
             self._settle()
 

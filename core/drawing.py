@@ -9,19 +9,17 @@ from core.delivery.composing import Composer
 from core.delivery.reader import Grace, Reader
 from core.delivery.stream import deliver_stream
 from core.delivery.whole import deliver_whole
-from core.generation import Drawn, GaveUp
-from core.keeping.keeper import Keeper
 from core.keeping.outcomes import keep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from core.bookkeeping import Books
     from core.catalogue.plan import Plan
     from core.contract.reply import Reply
     from core.contract.request import ImageRequest
     from core.delivery.envelope import Envelope
-    from core.generation import Generator, Limits, Progress
+    from core.generation import End, Generator, Limits, Show
     from core.keeping.once import Claim
     from core.keeping.pictures import HostingOfACall
 
@@ -66,37 +64,37 @@ class Studio:
         """Draw and answer. What is drawn under a claim is drawn to its end and kept, whoever leaves."""
         request = wish.request
         composer = Composer(envelope, wish.hosting)
-        events = books.settled(
-            self._generator.generate(
-                wish.plan,
-                envelope.journal,
-                images=request.images,
-                partials=request.partials,
-                api_version=wish.api_version,
-                event_id=envelope.event_id,
-                time=self._limits.time(envelope.began_at, overruns=claim is not None),
+
+        async def generation(show: Show) -> End:
+            return await books.settled(
+                self._generator.generate(
+                    wish.plan,
+                    envelope.journal,
+                    images=request.images,
+                    partials=request.partials,
+                    api_version=wish.api_version,
+                    event_id=envelope.event_id,
+                    time=self._limits.time(envelope.began_at, overruns=claim is not None),
+                    show=show,
+                )
             )
-        )
-        keeper = None if claim is None else self._keeper(events, composer, claim)
+
         reader = Reader(
-            events if keeper is None else keeper.read(),
+            generation,
             self._grace,
             envelope,
             seconds=self.seconds_left(envelope),
-            finish=None if keeper is None else keeper.finished,
+            keep=None if claim is None else self._keeping(claim, composer),
         )
         if request.streams:
             return await deliver_stream(reader, composer, heartbeat_seconds=self._heartbeat_seconds)
         return await deliver_whole(reader, composer)
 
-    def _keeper(self, events: AsyncGenerator[Progress], composer: Composer, claim: Claim) -> Keeper[Progress]:
-        event_id = composer.envelope.event_id
+    def _keeping(self, claim: Claim, composer: Composer) -> Callable[[End], Awaitable[None]]:
+        async def keep_end(end: End) -> None:
+            await keep(claim, await composer.compose(end), event_id=composer.envelope.event_id, wait=self.wait)
 
-        async def keep_end(end: Progress) -> None:
-            if isinstance(end, Drawn | GaveUp):
-                await keep(claim, await composer.compose(end), event_id=event_id, wait=self.wait)
-
-        return Keeper(events, is_end=lambda event: isinstance(event, Drawn | GaveUp), keep=keep_end, event_id=event_id)
+        return keep_end
 
     def seconds_left(self, envelope: Envelope) -> float:
         """What is left of a call's time."""

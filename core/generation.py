@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,7 @@ from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason
 from core.upstream.attempt import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from core.attempts.cooling import Cooling
     from core.attempts.deciding import Tried
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 class Asks(Protocol):
     """What a generation needs of the upstream room."""
 
-    def attempt(self, ask: Ask) -> AsyncGenerator[Partial | Outcome]:
-        """Yield partial images as they come, then one outcome."""
+    async def attempt(self, ask: Ask, show: Callable[[Partial], Awaitable[None]]) -> Outcome:
+        """Show partial images as they come, and give the outcome."""
         ...
 
 
@@ -60,7 +60,10 @@ class Showing:
     trail: Trail
 
 
-Progress = Showing | Drawn | GaveUp
+End = Drawn | GaveUp
+Progress = Showing | End
+Show = Callable[[Showing], Awaitable[None]]
+"""Takes a partial image for the caller; it returns when more is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +127,13 @@ class Generator:
         api_version: str | None,
         event_id: str,
         time: Time,
-    ) -> AsyncGenerator[Progress]:
-        """Yield partial images as they come, at most `partials`, then one end: Drawn or GaveUp.
+        show: Show,
+    ) -> End:
+        """Show partial images as they come, at most `partials`, and give the end.
 
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
+        window = _Window(show, partials)
         while isinstance(move := self._next(plan, journal.tried, time.ends_at), AskNext):
             if move.wait > 0:
                 await self._wait(move.wait)
@@ -144,23 +149,12 @@ class Generator:
                 ends_at=time.end_of_attempt(began_at),
                 patience=time.patience,
             )
-            outcome: Outcome | None = None
-            async with aclosing(self._watched(ask)) as events:
-                async for event in events:
-                    if not isinstance(event, Partial):
-                        outcome = event
-                    elif partials > 0:
-                        partials -= 1
-                        yield Showing(partial=event, step=step, trail=journal.trail)
-                    del event  # megabytes, and the next one may be long in coming
-            if outcome is None:
-                raise AssertionError("an attempt ended without an outcome")
+            outcome = await self._watched(ask, window.of(step, journal))
             journal.end(step, move, outcome, began_at=began_at, now=self._clock())
             if isinstance(outcome, Picture):
-                yield Drawn(picture=outcome, step=step, trail=journal.trail)
-                return
+                return Drawn(picture=outcome, step=step, trail=journal.trail)
         journal.pass_over(plan, move.passed_over)
-        yield GaveUp(failure=move.failure, step=plan.steps[0], trail=journal.trail)
+        return GaveUp(failure=move.failure, step=plan.steps[0], trail=journal.trail)
 
     def _next(self, plan: Plan, tried: Sequence[Tried], ends_at: float) -> AskNext | GiveUp:
         return next_move(
@@ -175,22 +169,35 @@ class Generator:
             )
         )
 
-    async def _watched(self, ask: Ask) -> AsyncGenerator[Partial | Outcome]:
+    async def _watched(self, ask: Ask, show: Callable[[Partial], Awaitable[None]]) -> Outcome:
         """One attempt, whose end is noted in the target's health."""
-        ended = False
         self._cooling.began(ask.target)
         try:
-            async with aclosing(self._upstream.attempt(ask)) as events:
-                async for event in events:
-                    if not isinstance(event, Partial):
-                        ended = True
-                        if self._cooling.ended(ask.target, event) and isinstance(event, Failed):
-                            _tell_the_operator(ask.target, event)
-                    yield event
-                    del event
-        finally:
-            if not ended:
-                self._cooling.left(ask.target)
+            outcome = await self._upstream.attempt(ask, show)
+        except BaseException:
+            self._cooling.left(ask.target)
+            raise
+        if self._cooling.ended(ask.target, outcome) and isinstance(outcome, Failed):
+            _tell_the_operator(ask.target, outcome)
+        return outcome
+
+
+class _Window:
+    """Where the caller sees partial images, whichever attempt they are from, until it has seen as many as it wants."""
+
+    def __init__(self, show: Show, partials: int) -> None:
+        self._show = show
+        self._left = partials
+
+    def of(self, step: Step, journal: Journal) -> Callable[[Partial], Awaitable[None]]:
+        """Show what an attempt of this step draws."""
+
+        async def show(partial: Partial) -> None:
+            if self._left > 0:
+                self._left -= 1
+                await self._show(Showing(partial=partial, step=step, trail=journal.trail))
+
+        return show
 
 
 def _fitted(step: Step) -> Fitted:

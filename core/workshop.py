@@ -7,7 +7,7 @@ is tried again with the message's next delivery; from then on there is one outco
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from core.access.caller import Caller
@@ -17,7 +17,7 @@ from core.contract.errors import GatewayError, GatewayFault, InternalFault, Reco
 from core.contract.request import parse_request
 from core.delivery.composing import Composer
 from core.delivery.envelope import Envelope
-from core.generation import Drawn, GaveUp, Time
+from core.generation import Time
 from core.keeping.job import State, StillRunning
 from core.keeping.jobs import MOST_TRIES, QUEUE
 from core.keeping.lost import JobAbandoned, fate
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from core.catalogue.deployments import Catalogue
     from core.contract.reply import Reply
     from core.contract.request import ImageRequest
-    from core.generation import Generator
+    from core.generation import Generator, Showing
     from core.keeping.job import Job, Order
     from core.keeping.jobs import Jobs
     from core.keeping.pictures import Pictures
@@ -168,7 +168,7 @@ class Workshop:
             await books.admit(overrun_seconds=self._seconds)
         await run.asking(books.hold)
         ends_at = self._clock() + self._seconds
-        events = self._generator.generate(
+        drawing = self._generator.generate(
             plan,
             envelope.journal,
             images=request.images,
@@ -176,13 +176,10 @@ class Workshop:
             api_version=order.api_version,
             event_id=order.event_id,
             time=Time(ends_at=ends_at, attempt_seconds=self._seconds, patience=self._patience),
+            show=_to_nobody,
         )
-        composer = Composer(envelope, self._hosting(order, ends_at))
-        async with aclosing(books.settled(events)) as progress:
-            async for event in progress:
-                if isinstance(event, Drawn | GaveUp):
-                    return await composer.compose(event)
-        raise AssertionError("a generation ended without an end")
+        end = await books.settled(drawing)
+        return await Composer(envelope, self._hosting(order, ends_at)).compose(end)
 
     async def _caller(self, order: Order) -> Caller:
         if order.is_admin:
@@ -242,6 +239,10 @@ class _Run:
 def lease_of(job_seconds: float) -> dt.timedelta:
     """How long a job that has asked may be silent before its process counts as dead."""
     return dt.timedelta(seconds=job_seconds) + _SLACK
+
+
+async def _to_nobody(_: Showing) -> None:
+    """Show a partial image where no caller waits."""
 
 
 def _wanted(order: Order) -> ImageRequest:

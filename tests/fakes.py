@@ -19,7 +19,7 @@ from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, Up
 from core.contract.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from core.upstream.attempt import Ask
     from core.upstream.connection import HttpRequest
@@ -130,7 +130,7 @@ class ScriptedUpstream:
     def asked(self) -> list[str]:
         return [ask.target.name for ask in self.asks]
 
-    async def attempt(self, ask: Ask) -> AsyncGenerator[Partial | Outcome]:
+    async def attempt(self, ask: Ask, show: Callable[[Partial], Awaitable[None]]) -> Outcome:
         self.asks.append(ask)
         self.began(ask)
         script = self._scripts[ask.target.name]
@@ -140,10 +140,13 @@ class ScriptedUpstream:
                     await said.wait()
                 elif isinstance(said, BaseException):
                     raise said
+                elif isinstance(said, Partial):
+                    await show(said)
                 else:
-                    yield said
+                    return said
         finally:
             self.closed += 1
+        raise AssertionError("the script has no outcome")
 
 
 def target(name: str = "a", *, endpoint: str | None = None, deployment: str = "picture", **fields: Any) -> Target:

@@ -15,6 +15,7 @@ from core.contract.outcomes import Kind, Reason, UpstreamError
 from core.generation import Drawn, GaveUp, Generator, Limits, Showing
 from core.journal import Journal
 from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, partial, picture, plan, step, target
+from tests.shown import told
 
 GONE = failed(Reason.UNREACHABLE)
 CUT = failed(Reason.CUT_SHORT, status=200)
@@ -40,14 +41,17 @@ class Stage:
         )
 
     def generate(self, the_plan, *, partials=0, images=1, api_version=None):
-        return self.generator.generate(
-            the_plan,
-            self.journal,
-            images=images,
-            partials=partials,
-            api_version=api_version,
-            event_id="event-1",
-            time=self.limits.time(self.clock()),
+        return told(
+            lambda show: self.generator.generate(
+                the_plan,
+                self.journal,
+                images=images,
+                partials=partials,
+                api_version=api_version,
+                event_id="event-1",
+                time=self.limits.time(self.clock()),
+                show=show,
+            )
         )
 
     async def run(self, the_plan, **how) -> list:

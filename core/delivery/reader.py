@@ -1,4 +1,4 @@
-"""Reading a generation one event at a time, so that waiting can end without losing the event."""
+"""One generation and whoever reads it, each in a task of its own: either can leave without harm to the other."""
 
 from __future__ import annotations
 
@@ -6,112 +6,188 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from core.contract.errors import Overdue, Stopping
+from core.eager import begin
 from core.logs import write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from core.delivery.envelope import Envelope
-    from core.generation import Progress
+    from core.generation import End, Progress, Show, Showing
+
+    Generation = Callable[[Show], Coroutine[Any, Any, End]]
+    """Draws, shows what there is to be seen meanwhile, and returns its end."""
+
+SLACK_SECONDS: Final = 1.0
+"""How long after the call's time a generation is ended that nobody reads. One that is read ends by itself before."""
 
 
 class Grace:
     """The end of the process, as the calls in flight learn of it."""
 
     def __init__(self) -> None:
-        self._over: asyncio.Future[None] | None = None
-
-    @property
-    def over(self) -> asyncio.Future[None]:
-        """Done once what is still in flight has had its time."""
-        if self._over is None:
-            self._over = asyncio.get_running_loop().create_future()
-        return self._over
+        self.is_over = False
+        """Whether what is still in flight has had its time."""
+        self._listeners: set[Callable[[], None]] = set()
 
     def end(self) -> None:
         """Let what is still in flight end now."""
-        if not self.over.done():
-            self.over.set_result(None)
+        self.is_over = True
+        for tell in tuple(self._listeners):
+            tell()
 
+    def tell(self, listener: Callable[[], None]) -> None:
+        """Call someone when it is over."""
+        self._listeners.add(listener)
 
-SLACK_SECONDS: Final = 1.0
-"""How long after the call's time a generation is ended that nobody reads. One that is read ends by itself before."""
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call someone no more."""
+        self._listeners.discard(listener)
 
 
 class Reader:
-    """Reads the events of one generation, and owns it.
+    """Carries out one generation, and reads it one event at a time.
 
-    The next event is asked for only when someone waits for it: back-pressure reaches upstream. A caller who stops
-    reading does not hold upstream for ever: when the call's time is over, the generation is ended.
+    What was shown is held until it is read, and the generation goes on only when someone waits for more: back-pressure
+    reaches upstream. Waiting can end without losing the event. A generation belongs to its reader and ends with it,
+    unless its end is to be kept: then it goes on, whoever still reads, and its end is handed on once it has been kept,
+    so that whoever has seen it can ask for it again.
+
+    A caller who stops reading does not hold upstream for ever: when the call's time is over, the generation is ended.
     """
 
     def __init__(
         self,
-        events: AsyncGenerator[Progress],
+        generation: Generation,
         grace: Grace,
         envelope: Envelope,
         *,
         seconds: float,
-        finish: Callable[[], Awaitable[None]] | None = None,
+        keep: Callable[[End], Awaitable[None]] | None = None,
     ) -> None:
-        """`seconds` are what is left of the call's time.
-
-        `finish` waits for a generation that goes on when it is no longer read; closing the reader waits for it.
-        """
-        self._finish = finish
-        self._events = events
+        """`seconds` are what is left of the call's time. With `keep`, the generation goes on when it is left."""
         self._grace = grace
         self._envelope = envelope
-        self._pending: asyncio.Task[Progress] | None = None
+        self._keep = keep
+        self._event: Progress | None = None
+        """What has come and has not been read."""
+        self._waiter: asyncio.Future[None] | None = None
+        """Done when there is news for whoever waits for it."""
+        self._wanted: asyncio.Future[None] | None = None
+        """Done when more is wanted than what was shown last."""
+        self._is_left = False
+        self._is_told = False
         self._closing: asyncio.Task[None] | None = None
-        slack = SLACK_SECONDS if finish is None else 0.0  # one that goes on does not end by itself
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + slack, self._close_soon)
-
-    async def wait(self, seconds: float | None = None) -> Progress | None:
-        """Give the next event, or None if there is none within `seconds`. Raises Stopping or Overdue."""
-        if self._closing is not None:
-            raise Overdue
-        pending = self._pending = self._pending or asyncio.ensure_future(_next(self._events))
-        either: set[asyncio.Future[Any]] = {pending, self._grace.over}
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if pending.cancelled():
-            raise Overdue
-        if pending.done():
-            self._pending = None
-            return pending.result()
-        if self._grace.over.done():
-            raise Stopping(retry_safe=self._envelope.journal.trail.calls == 0)
-        return None
+        slack = SLACK_SECONDS if keep is None else 0.0  # one that goes on does not end by itself
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + slack, self._time_is_over)
+        grace.tell(self._tell)
+        self._work = begin(self._carry_out(generation))
 
     @property
     def goes_on(self) -> bool:
         """Whether the generation goes on when it is no longer read, so that its outcome can be asked for again."""
-        return self._finish is not None
+        return self._keep is not None
+
+    async def wait(self, seconds: float | None = None) -> Progress | None:
+        """Give the next event, or None if there is none within `seconds`.
+
+        Raises Stopping or Overdue, or what went wrong in our hands.
+        """
+        if self._closing is not None:
+            raise Overdue
+        self._want_more()
+        if self._event is None and not self._work.done() and not self._grace.is_over:
+            await self._news(seconds)
+        event, self._event = self._event, None
+        if event is not None:
+            return event
+        if self._closing is not None:
+            raise Overdue
+        if self._work.done():
+            self._is_told = True
+            self._work.result()
+        if self._grace.is_over:
+            raise Stopping(retry_safe=self._envelope.journal.trail.calls == 0)
+        return None
 
     async def aclose(self) -> None:
-        """Stop reading and free all that the generation holds.
+        """Stop reading. What the generation holds is freed, or, where its end is to be kept, that is waited for.
 
         It goes on by itself where the closing task is cancelled: a caller's leaving is told to it again and again.
         """
-        await asyncio.shield(self._close_soon())
+        if self._work.done():
+            self._end()
+        else:
+            await asyncio.shield(self._close_soon())
+
+    # -- the generation's side --
+
+    async def _carry_out(self, generation: Generation) -> None:
+        try:
+            end = await generation(self._show)
+            if self._keep is not None:
+                await self._keep(end)
+            self._event = end
+        finally:
+            self._tell()
+
+    async def _show(self, showing: Showing) -> None:
+        """Hand something over, and wait until more is wanted; to one who has left nothing is shown."""
+        if self._is_left:
+            return
+        self._event = showing
+        del showing  # megabytes, and it may be long until more is wanted
+        self._wanted = asyncio.get_running_loop().create_future()
+        self._tell()
+        await self._wanted
+
+    # -- between the two --
+
+    def _want_more(self) -> None:
+        if self._event is None and self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    def _tell(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _news(self, seconds: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._tell)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    # -- the end --
+
+    def _time_is_over(self) -> None:
+        if not self._work.done():
+            self._close_soon()
 
     def _close_soon(self) -> asyncio.Task[None]:
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
+            self._tell()
         return self._closing
 
     async def _close(self) -> None:
+        self._is_left = True
+        self._event = None
+        self._want_more()
+        if self._keep is None:
+            self._work.cancel()
+        await asyncio.wait({self._work})
+        self._end()
+
+    def _end(self) -> None:
+        """Free what is left, once the generation has ended; a fault that nobody was told of goes into the log."""
         self._timer.cancel()
-        pending, self._pending = self._pending, None  # whoever waits for it has it in its own hands
-        if pending is not None and not pending.done():
-            pending.cancel()
-            await asyncio.wait({pending})
-            if not pending.cancelled() and (fault := pending.exception()) is not None:
-                write_fault(fault, self._envelope.event_id)
-        await self._events.aclose()
-        if self._finish is not None:
-            await self._finish()
-
-
-async def _next(events: AsyncGenerator[Progress]) -> Progress:
-    return await anext(events)
+        self._grace.forget(self._tell)
+        self._event = None
+        if not self._is_told and not self._work.cancelled() and (fault := self._work.exception()) is not None:
+            write_fault(fault, self._envelope.event_id)
+        self._is_told = True

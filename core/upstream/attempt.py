@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from core.contract.loopback import is_loopback
-from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, UpstreamError
+from core.contract.outcomes import Failed, Outcome, Picture, Reason, UpstreamError
 from core.upstream import reading
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from core.upstream.download import with_base64
@@ -26,12 +25,13 @@ from core.upstream.receiving import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from core.catalogue.deployments import Target
     from core.catalogue.fitting import Fitted
     from core.upstream.connection import Connection, HttpResponse
     from core.upstream.identity import TokenSource
+    from core.upstream.receiving import Show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,45 +69,32 @@ class Upstream:
         self._now = now
         self._patience = patience or Patience()
 
-    async def attempt(self, ask: Ask) -> AsyncGenerator[Partial | Outcome]:
-        """Yield the partial images as they come, then one outcome. Only cancellation is raised."""
+    async def attempt(self, ask: Ask, show: Show) -> Outcome:
+        """Show the partial images as they come, and give the outcome. Only cancellation is raised."""
         time = Time(clock=self._clock, ends_at=ask.ends_at)
-        async with AsyncExitStack() as stack:
-            credential = await self._credential(ask.target, time)
-            sent_at = self._clock()
-            response = (
-                credential
-                if isinstance(credential, Failed)
-                else await self._sent(_request(ask, credential), time, ask.patience or self._patience, stack)
-            )
-            if isinstance(response, Failed):
-                yield response
-            elif response.status // 100 == 2:
-                async with aclosing(self._received(ask, response, time)) as events:
-                    async for event in events:
-                        yield event if isinstance(event, Partial) else await self._finished(ask, event, time)
-                        del event  # megabytes, and the next one may be long in coming
-            else:
+        credential = await self._credential(ask.target, time)
+        if isinstance(credential, Failed):
+            return credential
+        patience = ask.patience or self._patience
+        sent_at = self._clock()
+        try:
+            async with (
+                time.limit(patience.first_byte) as limit,
+                self._connection.send(_request(ask, credential)) as response,
+            ):
+                limit.reschedule(None)  # the head is there; what follows has limits of its own
+                if response.status // 100 == 2:
+                    outcome = await _received(ask, response, time, patience, show)
+                    return await self._finished(ask, outcome, time)
                 seconds = self._clock() - sent_at
                 body = await receive_error(response, time)
-                yield reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
-
-    async def _received(self, ask: Ask, response: HttpResponse, time: Time) -> AsyncGenerator[Partial | Outcome]:
-        """Read a 2xx answer, stream or not."""
-        patience = ask.patience or self._patience
-        try:
-            is_stream, response = await told_apart(response, time, patience, asked=ask.fitted.streams)
-        except (Lost, TimeoutError) as error:
-            reason = Reason.CUT_SHORT if isinstance(error, Lost) else time.reason(Reason.WENT_SILENT)
-            yield Failed(reason=reason, status=response.status, relayed=reading.relayed(response.headers))
-            return
-        if not is_stream:
-            yield await receive_whole(response, time)
-            return
-        async with aclosing(receive_stream(response, time, patience, images=ask.images)) as events:
-            async for event in events:
-                yield event
-                del event
+                return reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
+        except NotSent:
+            return Failed(reason=Reason.UNREACHABLE)
+        except Lost:
+            return Failed(reason=Reason.CUT_SHORT)
+        except TimeoutError:
+            return Failed(reason=time.reason(Reason.NO_FIRST_BYTE))
 
     async def _credential(self, target: Target, time: Time) -> dict[str, str] | Failed:
         """The header that says who asks; or the failure where there is no token for it."""
@@ -121,20 +108,6 @@ class Upstream:
             return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure) or "no token in time"))
         return {"authorization": f"Bearer {token.reveal()}"}
 
-    async def _sent(
-        self, request: HttpRequest, time: Time, patience: Patience, stack: AsyncExitStack
-    ) -> HttpResponse | Failed:
-        """Send the request and wait for the head of the answer; or say why there is none."""
-        try:
-            async with time.limit(patience.first_byte):
-                return await stack.enter_async_context(self._connection.send(request))
-        except NotSent:
-            return Failed(reason=Reason.UNREACHABLE)
-        except Lost:
-            return Failed(reason=Reason.CUT_SHORT)
-        except TimeoutError:
-            return Failed(reason=time.reason(Reason.NO_FIRST_BYTE))
-
     async def _finished(self, ask: Ask, outcome: Outcome, time: Time) -> Outcome:
         """Turn URLs into base64 where the caller asked for that and the model gives URLs only."""
         if not isinstance(outcome, Picture) or ask.fitted.wants != "b64_json":
@@ -145,6 +118,18 @@ class Upstream:
                 return await with_base64(outcome, self._connection, loopback=loopback)
         except TimeoutError:
             return outcome
+
+
+async def _received(ask: Ask, response: HttpResponse, time: Time, patience: Patience, show: Show) -> Outcome:
+    """Read a 2xx answer, stream or not."""
+    try:
+        is_stream, response = await told_apart(response, time, patience, asked=ask.fitted.streams)
+    except (Lost, TimeoutError) as error:
+        reason = Reason.CUT_SHORT if isinstance(error, Lost) else time.reason(Reason.WENT_SILENT)
+        return Failed(reason=reason, status=response.status, relayed=reading.relayed(response.headers))
+    if is_stream:
+        return await receive_stream(response, time, patience, images=ask.images, show=show)
+    return await receive_whole(response, time)
 
 
 def _request(ask: Ask, credential: Mapping[str, str]) -> HttpRequest:

@@ -1,6 +1,6 @@
 """Receiving an answer: its pieces, read within limits, become partial images and one outcome.
 
-No limit is held across a `yield`: the next step of a generator may be another task's.
+No limit is held while a partial image is shown: how long that takes is the caller's doing, not upstream's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from core.upstream.connection import Lost
 from core.upstream.sse import Event, EventReader, EventTooLong
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from core.upstream.connection import HttpResponse
+
+    Show = Callable[[Partial], Awaitable[None]]
+    """Takes a partial image; it returns when more is wanted."""
 
 MOST_ERROR_BYTES: Final = 1 << 20
 SECONDS_FOR_AN_ERROR: Final = 5.0
@@ -99,20 +102,17 @@ async def receive_whole(response: HttpResponse, time: Time) -> Outcome:
     return reading.read_answer(response.status, response.headers, answer)
 
 
-async def receive_stream(
-    response: HttpResponse, time: Time, patience: Patience, *, images: int
-) -> AsyncGenerator[Partial | Outcome]:
-    """Read a stream: its partial images as they come, then one outcome."""
+async def receive_stream(response: HttpResponse, time: Time, patience: Patience, *, images: int, show: Show) -> Outcome:
+    """Read a stream: show its partial images as they come, and give its outcome."""
     completed: list[Document] = []
     try:
         async with aclosing(_events(response, time, patience)) as events:
             async for event in events:
                 read = _understood(event, response)
                 if isinstance(read, Failed):
-                    yield read
-                    return
+                    return read
                 if isinstance(read, Partial):
-                    yield read
+                    await show(read)
                 elif read is not None:
                     completed.append(read)
                     if len(completed) >= images:
@@ -122,10 +122,9 @@ async def receive_stream(
     except (Lost, TimeoutError) as error:
         if not completed:
             silent = isinstance(error, TimeoutError)
-            yield _failed(time.reason(Reason.WENT_SILENT) if silent else Reason.CUT_SHORT, response)
-            return
+            return _failed(time.reason(Reason.WENT_SILENT) if silent else Reason.CUT_SHORT, response)
     # What is finished has been paid for: of several pictures, those that came are kept.
-    yield reading.read_completed(completed, response.headers)
+    return reading.read_completed(completed, response.headers)
 
 
 def _understood(event: Event, response: HttpResponse) -> Partial | Document | Failed | None:

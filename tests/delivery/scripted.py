@@ -15,10 +15,8 @@ from core.journal import Journal, Trace, Trail
 from tests.fakes import Clock, failed, partial, picture, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from core.contract.reply import Reply
-    from core.generation import Progress
+    from core.generation import End, Progress, Show
 
 EVENT_ID = "event-1"
 TRACE = Trace(deployment="gpt-image-1", outcome="cut_short", status=200, latency_ms=7)
@@ -27,25 +25,29 @@ STEP = step("gpt-image-1", dropped=("style", "user"))
 
 
 class Generation:
-    """Yields the events of its script; an asyncio.Event is waited for, an exception raised."""
+    """Shows and ends with what its script says; an asyncio.Event is waited for, an exception raised."""
 
     def __init__(self, *script: Progress | asyncio.Event | BaseException) -> None:
         self._script = script
         self.produced = 0
         self.closed = False
 
-    async def events(self) -> AsyncGenerator[Progress]:
+    async def draw(self, show: Show) -> End:
         try:
             for said in self._script:
                 if isinstance(said, asyncio.Event):
                     await said.wait()
                 elif isinstance(said, BaseException):
                     raise said
+                elif isinstance(said, Showing):
+                    self.produced += 1
+                    await show(said)
                 else:
                     self.produced += 1
-                    yield said
+                    return said
         finally:
             self.closed = True
+        raise AssertionError("the script has no end")
 
 
 def showing(index: int = 0, b64: str = "UEFS") -> Showing:
@@ -75,7 +77,7 @@ def envelope(clock: Clock | None = None, *, stream: bool = False, trail: Trail =
 
 
 def reader(generation: Generation, about: Envelope, grace: Grace | None = None) -> Reader:
-    return Reader(generation.events(), grace or Grace(), about, seconds=60)
+    return Reader(generation.draw, grace or Grace(), about, seconds=60)
 
 
 def body_of(reply: Reply) -> Any:

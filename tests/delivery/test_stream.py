@@ -379,9 +379,9 @@ async def test_a_fault_while_leaving(caplog):
     """A fault that strikes while a caller leaves is written down, without its words, and not raised."""
 
     class Failing(Generation):
-        async def events(self):
+        async def draw(self, show):
             try:
-                yield showing()
+                await show(showing())
                 await asyncio.Event().wait()
             finally:
                 self.closed = True
@@ -434,15 +434,14 @@ async def test_a_caller_that_leaves_again_and_again():
     closed = asyncio.Event()
     may_close = asyncio.Event()
 
-    async def slow_to_close():
+    async def slow_to_close(_):
         try:
             await asyncio.Event().wait()
-            yield None
         finally:
             await may_close.wait()
             closed.set()
 
-    reads = Reader(slow_to_close(), Grace(), envelope(), seconds=60)
+    reads = Reader(slow_to_close, Grace(), envelope(), seconds=60)
     assert await reads.wait(0.01) is None
     for _ in range(3):
         closing = asyncio.ensure_future(reads.aclose())
@@ -461,14 +460,13 @@ async def test_time_that_ends_while_the_next_event_is_awaited(monkeypatch):
     monkeypatch.setattr("core.delivery.reader.SLACK_SECONDS", 0.0)
     closed = asyncio.Event()
 
-    async def silent():
+    async def silent(_):
         try:
             await asyncio.Event().wait()
-            yield None
         finally:
             closed.set()
 
-    reads = Reader(silent(), Grace(), envelope(), seconds=0.02)
+    reads = Reader(silent, Grace(), envelope(), seconds=0.02)
     async with asyncio.timeout(5):
         with pytest.raises(Overdue):
             await reads.wait()
@@ -481,14 +479,14 @@ async def test_a_caller_that_stops_reading_does_not_hold_upstream(monkeypatch):
     monkeypatch.setattr("core.delivery.reader.SLACK_SECONDS", 0.0)
     closed = asyncio.Event()
 
-    async def endless():
+    async def endless(show):
         try:
             while True:
-                yield None
+                await show(showing())
         finally:
             closed.set()
 
-    reads = Reader(endless(), Grace(), envelope(), seconds=0.05)
+    reads = Reader(endless, Grace(), envelope(), seconds=0.05)
     async with asyncio.timeout(5):
         await reads.wait()
         await closed.wait()

@@ -18,6 +18,7 @@ from core.upstream.connection import Lost, NotSent
 from core.upstream.identity import ManagedIdentity, NoToken
 from core.upstream.receiving import MOST_ERROR_BYTES, Patience
 from tests.fakes import COMPLETED, PARTIAL, Clock, FakeConnection, Row, fitted, rendered, target
+from tests.shown import told
 
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 SOON = 0.15
@@ -52,8 +53,18 @@ class Tokens:
         return Secret(self.token_)
 
 
-def upstream(connection, *, tokens=None, clock=time.monotonic, patience=None) -> Upstream:
-    return Upstream(connection, tokens or Tokens(), clock=clock, now=lambda: NOW, patience=patience)
+class Asked:
+    """Upstream, and what an attempt shows and ends with, one after the other."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    def attempt(self, asked):
+        return told(lambda show: self._upstream.attempt(asked, show))
+
+
+def upstream(connection, *, tokens=None, clock=time.monotonic, patience=None) -> Asked:
+    return Asked(Upstream(connection, tokens or Tokens(), clock=clock, now=lambda: NOW, patience=patience))
 
 
 def ask(

@@ -1,0 +1,126 @@
+"""HTTP as the functions see it: what a Starlette request holds, and the Starlette response that a reply becomes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import ClientDisconnect
+
+from core import refusals
+from core.contract.request import MAX_BODY_BYTES
+from core.eager import begin
+from web_extension import Request, Response, StreamingResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from starlette.types import Receive, Scope, Send
+
+    from core.contract.document import Buffer
+    from core.contract.errors import BodyTooLarge, BodyTooSlow
+    from core.contract.reply import Reply, Stream
+
+BODY_SECONDS: Final = 30.0
+"""How long a request's body may take to arrive."""
+MOST_DRAINED_BYTES: Final = 8 << 20
+"""How much of a body that is too large is read and thrown away: an answer given earlier breaks the host's proxy."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""What is returned to a caller that has gone. Nobody sees it but the host's log (nginx's status for that)."""
+
+
+def headers_of(request: Request) -> list[tuple[str, str]]:
+    """The headers in their order, names in lower case."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+
+
+async def body_of(request: Request) -> bytes | BodyTooLarge | BodyTooSlow | None:
+    """Read the body within its bounds; None: the caller has gone."""
+    kept = bytearray()
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.stream():
+                size += len(piece)
+                if size <= MAX_BODY_BYTES:
+                    kept += piece
+                elif size > MOST_DRAINED_BYTES:
+                    break
+    except TimeoutError:
+        return refusals.too_slow()
+    except ClientDisconnect:
+        return None
+    return bytes(kept) if size <= MAX_BODY_BYTES else refusals.too_large()
+
+
+def to_nobody() -> Response:
+    """What is returned where the caller has gone."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def unless_the_caller_leaves(request: Request, answering: Coroutine[None, None, Reply]) -> Response:
+    """Answer a call, or stop at once where the caller has gone: every second of waiting may be paid for.
+
+    The function itself must not raise CancelledError: the worker would let the host wait for ever.
+    """
+    answer = begin(answering)
+    watch = None if answer.done() else begin(_cancel_when_gone(request, answer))
+    try:
+        return response_of(await answer)
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        return to_nobody()
+    finally:
+        if watch is not None:
+            watch.cancel()
+
+
+async def _cancel_when_gone(request: Request, answer: asyncio.Task[Reply]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    answer.cancel()
+
+
+class _InPieces(Response):
+    """An answer that is there whole, in pieces that are not joined; each is sent when there is room for it.
+
+    Starlette's StreamingResponse would do, with a task more for each call, and anyio's loop at the first.
+    """
+
+    def __init__(self, reply: Reply, pieces: tuple[Buffer, ...]) -> None:
+        length = str(sum(len(piece) for piece in pieces))
+        super().__init__(status_code=reply.status, headers={**reply.headers, "content-length": length})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's
+        """Send it (ASGI)."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Streamed(StreamingResponse):
+    """A stream that is closed however it ends, also where nobody began to read it."""
+
+    def __init__(self, reply: Reply, stream: Stream) -> None:
+        super().__init__(stream, status_code=reply.status, headers=dict(reply.headers))
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it (ASGI)."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._stream.aclose()
+
+
+def response_of(reply: Reply) -> Response:
+    """The response that sends a reply, and closes what it holds."""
+    if not isinstance(reply.body, tuple):
+        return _Streamed(reply, reply.body)
+    if len(reply.body) == 1:
+        return Response(bytes(reply.body[0]), status_code=reply.status, headers=dict(reply.headers))
+    return _InPieces(reply, reply.body)
