@@ -7,8 +7,10 @@ been read, which is not. Its line in the log and its entry in the ledger are wri
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.contract.outcomes import Kind
 from core.contract.reply import Stream
@@ -36,8 +38,7 @@ if TYPE_CHECKING:
     from core.governance.standing import Standing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bookkeeping:
+class Bookkeeping(Struct, frozen=True, kw_only=True):
     """What the books of all calls are kept with."""
 
     governor: Governor

@@ -6,9 +6,10 @@ import asyncio
 import datetime as dt
 import random
 import time
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from core.access.authenticator import Authenticator
 from core.access.cached_keys import CachedKeys
@@ -65,8 +66,7 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class Built(Struct, frozen=True, kw_only=True):
     """What the settings make: the gateway, and what an operator asks."""
 
     gateway: Gateway

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from core.delivery.composing import Composer
 from core.delivery.reader import Grace, Reader
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from core.keeping.pictures import HostingOfACall
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What is to be drawn, checked and resolved."""
 
     request: ImageRequest

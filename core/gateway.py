@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from core.access.credentials import credential_of
 from core.catalogue.fitting import gives_url
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
     from core.orders import Orders
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """A call as it came in, before anything about it is believed."""
 
     deployment: str
@@ -68,8 +68,7 @@ class Call:
         raise self.body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Checked:
+class _Checked(Struct, frozen=True, kw_only=True):
     """A call that may be made."""
 
     call: Call

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, next_move
 from core.catalogue.fitting import Fitted
@@ -33,8 +34,7 @@ class Asks(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Drawn(Struct, frozen=True, kw_only=True):
     """The end of a generation that went well."""
 
     picture: Picture
@@ -42,8 +42,7 @@ class Drawn:
     trail: Trail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaveUp:
+class GaveUp(Struct, frozen=True, kw_only=True):
     """The end of a generation without a picture."""
 
     failure: Failed
@@ -51,8 +50,7 @@ class GaveUp:
     trail: Trail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
+class Showing(Struct, frozen=True, kw_only=True):
     """A partial image for the caller."""
 
     partial: Partial
@@ -66,8 +64,7 @@ Show = Callable[[Showing], Awaitable[None]]
 """Takes a partial image for the caller; it returns when more is wanted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How long things may take, in seconds."""
 
     call: float = 220.0
@@ -78,8 +75,7 @@ class Limits:
         return Time(ends_at=began_at + self.call, attempt_seconds=self.attempt, overruns=overruns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Time:
+class Time(Struct, frozen=True, kw_only=True):
     """The time that one generation has."""
 
     ends_at: float

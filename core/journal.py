@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from core.attempts.deciding import Tried
 from core.contract.consumption import Consumed
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from core.catalogue.plan import Plan, Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(Struct, frozen=True, kw_only=True):
     """One line of the attempts trail (contract §5): no hosts, no secrets."""
 
     deployment: str
@@ -39,8 +39,7 @@ class Trace:
         return line if self.reason is None else {**line, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
+class Trail(Struct, frozen=True, kw_only=True):
     """What was tried, in order."""
 
     traces: tuple[Trace, ...] = ()

@@ -6,10 +6,11 @@ Never a prompt, a picture or a credential: what may be written is listed here, f
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import asdict
 
 LOGGERS: Final = ("gateway", "core", "function_app")
 """Under these stand all loggers of the gateway."""
@@ -35,8 +36,7 @@ def write_to_the_console() -> None:
         logger.propagate = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
+class CallRecord(Struct, frozen=True, kw_only=True):
     """One call, as the log tells it. Written once, at its end."""
 
     event_id: str
@@ -60,11 +60,10 @@ class CallRecord:
 
     def write(self) -> None:
         """Write the line."""
-        _calls.info("%s", orjson.dumps(self).decode())
+        _calls.info("%s", orjson.dumps(asdict(self)).decode())
 
 
-@dataclass(slots=True, kw_only=True)
-class ChangeRecord:
+class ChangeRecord(Struct, kw_only=True):
     """One change by an operator, as the log tells it."""
 
     event_id: str
@@ -80,7 +79,7 @@ class ChangeRecord:
 
     def write(self) -> None:
         """Write the line."""
-        _changes.info("%s", orjson.dumps(self).decode())
+        _changes.info("%s", orjson.dumps(asdict(self)).decode())
 
 
 def write_fault(fault: BaseException, event_id: str) -> None:

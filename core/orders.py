@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from msgspec import Struct
 
 from core.access.caller import Caller
 from core.access.credentials import credential_of
@@ -180,8 +180,7 @@ def _answer(job: Job) -> Reply:
     return Reply(status=200, headers=headers, body=StoredBody(wrapped))
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrapped:
+class _Wrapped(Struct, frozen=True):
     """A stored outcome with what stands around it, as a blob of its own."""
 
     content: Content

@@ -6,10 +6,10 @@ Unknown fields are errors: a misspelt `expires_att` must not pass for "never".
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
+from msgspec.structs import replace
 from pydantic import (
     AwareDatetime,
     BaseModel,

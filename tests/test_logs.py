@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from core.logs import CallRecord, write_fault
 
@@ -79,7 +79,7 @@ def test_only_what_is_listed() -> None:
         "status",
         "latency_ms",
         "perhaps_billed",
-    } == {field.name for field in dataclasses.fields(CallRecord)}
+    } == {field.name for field in structs.fields(CallRecord)}
     with pytest.raises(TypeError):
         CallRecord(event_id="e", deployment="d", prompt=PROMPT)  # type: ignore[call-arg]
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.access.records import RECORD_ID, STORED_KEY
 from core.access.virtual_keys import KeyStoreUnavailable, hash_of
@@ -31,8 +32,7 @@ MOST_KEPT: Final = 10_000
 """How many keys are kept, and how many that are none; each takes about 1 KB."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     key: VirtualKey | None
     ends_at: float
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from core.contract.allowance import UNLIMITED, Allowance
 
@@ -11,8 +12,7 @@ EVERY: Final = "*"
 """In a list of deployments: all of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """A caller whose credential has been checked."""
 
     id: str

@@ -9,11 +9,11 @@ handed in and because types are strict.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import jwt
 from jwt.api_jws import PyJWS
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from core.access.credentials import expired_credentials, invalid_credentials
@@ -29,8 +29,7 @@ _Text = Annotated[str, StringConstraints(min_length=1)]
 _Moment = Annotated[float, Field(allow_inf_nan=False)]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """A key that tokens are verified with, and the only algorithm it is for."""
 
     algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
@@ -49,8 +48,7 @@ class KeySource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class OneKey:
+class OneKey(Struct, frozen=True):
     """The one key of `GATEWAY_JWT_SECRET` or `GATEWAY_JWT_PUBLIC_KEY`; a token's `kid` does not matter."""
 
     key: Key

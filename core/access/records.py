@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from core.access.credentials import KEY_PREFIX
 from core.access.virtual_keys import VirtualKey, hash_of
@@ -24,8 +26,7 @@ STORED_KEY: Final = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 _SHOWN_CHARACTERS: Final = len(KEY_PREFIX) + 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """What an operator decides about a key."""
 
     name: str
@@ -38,8 +39,7 @@ class Terms:
     """The operator's own notes; the gateway does not look at them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRecord:
+class KeyRecord(Struct, frozen=True, kw_only=True):
     """A stored key, without the key."""
 
     id: str
@@ -82,8 +82,7 @@ class KeyRecord:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class Issued(Struct, frozen=True, kw_only=True):
     """A record with its new key: the only moment in which the key is known."""
 
     record: KeyRecord

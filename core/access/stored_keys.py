@@ -7,8 +7,10 @@ so that a change to one row is a change to the key.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.access.key_rows import (
     AFTER_RECORDS,
@@ -35,8 +37,7 @@ MOST_TRIES: Final = 5
 """How often an id is made anew where one is taken already."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordPage:
+class RecordPage(Struct, frozen=True, kw_only=True):
     """Records in the order in which they were made."""
 
     records: Sequence[KeyRecord]

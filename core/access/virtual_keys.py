@@ -6,8 +6,9 @@ A key is never kept: records hold its SHA-256, and looking up is by that hash, s
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from core.contract.allowance import UNLIMITED, Allowance
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VirtualKey:
+class VirtualKey(Struct, frozen=True, kw_only=True):
     """A record of one key."""
 
     id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.contract.error_json import error_body
 from core.contract.reply import JSON, Reply, json_reply
@@ -20,8 +21,7 @@ REQUEST_TYPE: Final = "governance"
 """What the error body calls every call of the admin API."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminCall:
+class AdminCall(Struct, frozen=True, kw_only=True):
     """A call as it came in, before anything about it is believed."""
 
     route: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
 
 from core.access.key_ring import SETTING
 from core.access.records import RECORD_ID
@@ -41,8 +42,7 @@ _T = TypeVar("_T")
 _U = TypeVar("_U")
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """What a key must be for it to be changed: one of these ETags, or whatever it is."""
 
     etags: frozenset[str] | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from core.access.allowance_json import usd, window_text
 from core.administration.reading import cursor_of, read_cursor
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
+class _Holder(Struct, frozen=True):
     """Whose limits are asked for."""
 
     id: str

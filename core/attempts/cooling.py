@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.attempts.rules import COOLING, MOST_COOLING_SECONDS
 from core.contract.outcomes import Failed, Kind, UpstreamError
@@ -23,8 +25,7 @@ MOST_HEALTHS: Final = 1000
 """How many targets are remembered. Without a catalogue, callers choose the names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """What is known of a target."""
 
     failures: int = 0

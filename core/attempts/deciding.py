@@ -5,8 +5,10 @@ It sees frozen values only. Time comes in as numbers on one monotonic clock, cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.attempts.rules import REFUSED_MAY_FALL_BACK, RULES, Move, Rule
 from core.contract.errors import InvalidRequest
@@ -27,8 +29,7 @@ SHORTEST_RETRY_AFTER_SECONDS: Final = 1.0
 """What a caller is told while another call tries out whether a target is well again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """The operator's choices."""
 
     max_retries: int = 2
@@ -37,8 +38,7 @@ class Policy:
     """Whether a refusal may go to a fallback (`GATEWAY_FALLBACK_ON_REFUSAL`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(Struct, frozen=True, kw_only=True):
     """One attempt that has ended without a picture."""
 
     step: int
@@ -47,8 +47,7 @@ class Tried:
     ended_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskNext:
+class AskNext(Struct, frozen=True, kw_only=True):
     """Ask this target, after a wait."""
 
     step: int
@@ -59,8 +58,7 @@ class AskNext:
     """Steps that come before it and can now not be asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True, kw_only=True):
     """There is nothing left to ask; this is what the caller is told."""
 
     failure: Failed
@@ -68,8 +66,7 @@ class GiveUp:
     """Steps that could not be asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Situation(Struct, frozen=True, kw_only=True):
     """All that a decision depends on."""
 
     plan: Plan

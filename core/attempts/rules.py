@@ -6,9 +6,10 @@ nor to another target that the caller did not name; it may have been paid for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from core.contract.outcomes import Kind, Reason
 
@@ -24,8 +25,7 @@ class Move(Enum):
     """The next deployment that the caller listed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """What may follow one kind of outcome."""
 
     moves: tuple[Move, ...]
@@ -49,8 +49,7 @@ REFUSED_MAY_FALL_BACK: Final = Rule(moves=(Move.FALLBACK,))
 """The row of `REFUSED` under `GATEWAY_FALLBACK_ON_REFUSAL=true`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cools:
+class Cools(Struct, frozen=True, kw_only=True):
     """When a target is left alone after an outcome, and for how long."""
 
     after: int

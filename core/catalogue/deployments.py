@@ -6,8 +6,9 @@ draw for it. Callers never choose a host: every endpoint comes from the operator
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from core.catalogue.families import FAMILIES, Family
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from core.contract.secret import Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """One deployment of one Azure OpenAI resource."""
 
     name: str
@@ -48,8 +48,7 @@ class Target:
         return self.own_api_version or asked or self.default_api_version
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """A name that callers use, and what draws for it."""
 
     name: str
@@ -66,8 +65,7 @@ class Deployment:
         return self.family.price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catalogue:
+class Catalogue(Struct, frozen=True, kw_only=True):
     """What there is to call."""
 
     listed: Mapping[str, Deployment] | None

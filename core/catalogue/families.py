@@ -7,10 +7,11 @@ upstream, whose answer decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct, field
 
 from core.catalogue import prices
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from core.catalogue.prices import Price, TokenTable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreeSizes:
+class FreeSizes(Struct, frozen=True, kw_only=True):
     """Any WIDTHxHEIGHT within these bounds, in pixels."""
 
     multiple_of: int
@@ -67,8 +67,7 @@ HIGH_QUALITIES: Final = frozenset({"high", "auto", "xhigh", "max"})
 """What takes long. `auto` may mean it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class Family(Struct, frozen=True, kw_only=True):
     """What one family of models takes and gives."""
 
     name: str

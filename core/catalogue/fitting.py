@@ -5,8 +5,9 @@ One pure function, `fit`, over the family's row. The rules are those of contract
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from core.catalogue.families import AWAKE_PIXELS, HIGH_QUALITIES, Awake, Family, FreeSizes
 from core.contract.errors import InvalidRequest
@@ -20,8 +21,7 @@ _NEVER_SENT: Final = frozenset({"model", "fallbacks"})
 """The gateway's own fields; on Azure's deployment path `model` is answered with 400 (several reports)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class Fitted(Struct, frozen=True, kw_only=True):
     """A request in the words of one deployment."""
 
     body: Mapping[str, Any]

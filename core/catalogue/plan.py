@@ -5,8 +5,9 @@ What is authorised, counted, logged and called is what stands in the plan, and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from core.catalogue.fitting import Fitted, fit
 from core.contract.errors import Forbidden, InvalidRequest, NotFound
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from core.contract.request import ImageRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One deployment of a plan."""
 
     fallback_index: int
@@ -34,8 +34,7 @@ class Step:
         return _param(self.fallback_index) if self.fallback_index else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Where a call may go, in order. The first step can honour the request."""
 
     steps: tuple[Step, ...]

@@ -10,12 +10,13 @@ generation guide, "Cost and latency", for tokens; all as of November 2026.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from core.contract.allowance import NANOS
 
@@ -29,8 +30,7 @@ _AS_OF: Final = dt.date(2026, 11, 1)
 _SOURCE: Final = "list prices: Azure OpenAI Service pricing, OpenAI API pricing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrice:
+class TokenPrice(Struct, frozen=True, kw_only=True):
     """What one token of each kind costs, in billionths of a US dollar."""
 
     text_in: int
@@ -52,8 +52,7 @@ class TokenPrice:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePrice:
+class ImagePrice(Struct, frozen=True, kw_only=True):
     """What one picture costs, in billionths of a US dollar, whatever tokens it has."""
 
     nanos: int
@@ -76,8 +75,7 @@ Amount = str | Decimal
 """US dollars as a decimal number, exact; never a float."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenTable:
+class TokenTable(Struct, frozen=True, kw_only=True):
     """How many output tokens a picture has, by size and quality. An estimate: what Azure counts goes before it.
 
     `auto`, an absent value and one that is not known count as the highest. So do `xhigh` and `max`, whose tokens are

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 NANOS: Final = 1_000_000_000
 """Money is counted in whole billionths of a US dollar, so that sums are exact: a token costs some thousands of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class Rate(Struct, frozen=True, kw_only=True):
     """At most `limit` in any `window_seconds`."""
 
     limit: int
@@ -27,16 +27,14 @@ class BudgetWindow(StrEnum):
     TOTAL = "total"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """At most `nanos` (billionths of a US dollar) in a window."""
 
     nanos: int
     window: BudgetWindow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Allowance(Struct, frozen=True, kw_only=True):
     """All limits of one key; None is no limit."""
 
     requests: Rate | None = None

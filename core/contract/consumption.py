@@ -6,8 +6,9 @@ each an object of details with `text_tokens` and `image_tokens`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from core.contract.answer import has_picture
 from core.contract.outcomes import Failed, Kind
@@ -19,8 +20,7 @@ MOST_TOKENS: Final = 100_000_000
 """What claims to be more is no count: ten 4K pictures of the highest quality are some 400,000 tokens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class Tokens(Struct, frozen=True, kw_only=True):
     """Tokens of one call, as each is billed."""
 
     text_in: int = 0
@@ -38,8 +38,7 @@ class Tokens:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consumed:
+class Consumed(Struct, frozen=True, kw_only=True):
     """What one attempt drew, or may have drawn."""
 
     step: int

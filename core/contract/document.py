@@ -15,11 +15,11 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,8 +47,7 @@ class NotADocument(ValueError):
     """The bytes are not one JSON object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """One JSON object and the base64 texts lifted out of it.
 
     In `value`, a lifted text is represented by its mark: a non-empty string, to be moved about like any other.

@@ -10,9 +10,10 @@ The line that matters runs between *surely no picture was bought* and *perhaps o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +68,7 @@ class Reason(StrEnum):
     BLOCKED = "blocked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(Struct, frozen=True, kw_only=True):
     """What the caller sees of a reason. `None` for status, code or message: as upstream gave it."""
 
     kind: Kind
@@ -175,8 +175,7 @@ SHOWN: Final[dict[Reason, Shown]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamError:
+class UpstreamError(Struct, frozen=True, kw_only=True):
     """What upstream said of itself, as it said it."""
 
     code: str | None = None
@@ -187,8 +186,7 @@ class UpstreamError:
     """The other fields of the error object: `inner_error`, `innererror` and the like."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Struct, frozen=True, kw_only=True):
     """An attempt that gave no picture."""
 
     reason: Reason
@@ -208,8 +206,7 @@ class Failed:
         return SHOWN[self.reason].kind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(Struct, frozen=True, kw_only=True):
     """An attempt that gave what was asked: the answer in the form of the JSON contract."""
 
     answer: Document
@@ -222,8 +219,7 @@ class Picture:
         return Kind.PICTURE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partial:
+class Partial(Struct, frozen=True, kw_only=True):
     """A picture that is not finished: one event of upstream's stream. No outcome; one still follows."""
 
     event: Document

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from core.contract.error_json import PROVIDER, error_body
 from core.contract.reply import Reply, json_reply
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from core.generation import Drawn, GaveUp
 
 
-@dataclass(slots=True, kw_only=True)
-class Envelope:
+class Envelope(Struct, kw_only=True):
     """One call, as its answer and the log describe it. Filled in as the call is understood and answered."""
 
     event_id: str

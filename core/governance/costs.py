@@ -13,9 +13,10 @@ The rules, in their order:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from core.catalogue.fitting import Fitted
 from core.catalogue.prices import PARTIAL_TOKENS, ImagePrice, TokenPrice
@@ -48,8 +49,7 @@ class Basis(StrEnum):
 _FROM_THE_SUREST: Final = tuple(Basis)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(Struct, frozen=True, kw_only=True):
     """What one deployment is charged in one call. Money in billionths of a US dollar."""
 
     deployment: str
@@ -67,8 +67,7 @@ class Charge:
     """When the price was looked up, where that is known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
+class Bill(Struct, frozen=True, kw_only=True):
     """What one whole call costs."""
 
     charges: tuple[Charge, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.governance.account import Account, UnknownForm
 from core.governance.places import COUNTERS, name_of
@@ -19,8 +20,7 @@ _VALUE: Final = "account"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """An account as it was read."""
 
     account: Account

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
 
 from core.contract.errors import LimitsUnavailable
 from core.governance.reservations import Denied, Granted, Reservation, Settlement
@@ -54,8 +55,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Waiting:
+class _Waiting(Struct, eq=False, kw_only=True):
     """A call that waits to be let through. Its answer is cancelled where the caller no longer waits."""
 
     ask: Ask
@@ -65,16 +65,14 @@ class _Waiting:
     perhaps_reserved: bool = False
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Settling:
+class _Settling(Struct, eq=False, kw_only=True):
     """A settlement that is to be kept."""
 
     settlement: Settlement
     perhaps_done: bool = False
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Asking:
+class _Asking(Struct, eq=False, kw_only=True):
     """Somebody who wants to know how the key stands; None: that cannot be known now."""
 
     allowance: Allowance

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from msgspec import Struct
 
 from core.contract.outcomes import Kind
 from core.governance.costs import Basis, Bill
@@ -30,8 +30,7 @@ _LONGEST_CODE: Final = 128
 """Upstream's own error codes are passed on; they are short, but nobody has promised that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One call."""
 
     payer: Payer
@@ -65,10 +64,14 @@ class Entry:
         """The day it is counted on, in UTC."""
         return self.time.astimezone(dt.UTC).date()
 
+    @property
+    def partition(self) -> str:
+        """Where its row is kept."""
+        return partition_of(self.payer.name, month_of(self.day))
+
     def row(self) -> Row:
         """As a new row of the ledger."""
-        partition = partition_of(self.payer.name, month_of(self.day))
-        return Row(partition=partition, key=call_key(self.time), values=self._values())
+        return Row(partition=self.partition, key=call_key(self.time), values=self._values())
 
     def sums(self) -> Mapping[str, Sums]:
         """What it adds to the sums of each deployment: the call where it was answered, money where it was spent."""

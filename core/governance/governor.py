@@ -12,8 +12,10 @@ import asyncio
 import datetime as dt
 import secrets
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from core.catalogue.fitting import Fitted
 from core.contract.errors import Forbidden, LimitsUnavailable
@@ -60,8 +62,7 @@ class Holder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(Struct, frozen=True, kw_only=True):
     """A call that was let through, and is to be closed."""
 
     holder: Holder
@@ -229,8 +230,7 @@ class Governor:
         return (self._now() - _EPOCH) // _MILLISECOND
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(Struct, frozen=True, kw_only=True):
     """How a key stood when this process last saw it; None: that could not be told."""
 
     at: int

@@ -84,10 +84,10 @@ class Ledger:
         if self._size >= self._most_waiting:
             self._losses.add(1)
         else:
-            line = Line.of(entry)
-            self._waiting.setdefault(line.row.partition, deque()).append(line)
+            partition = entry.partition
+            self._waiting.setdefault(partition, deque()).append(Line(entry))
             self._size += 1
-            self._list(entry, line.row.partition)
+            self._list(entry, partition)
         self._write_soon()
 
     async def flush(self, seconds: float) -> None:
@@ -145,7 +145,11 @@ class Ledger:
             await self._last_used.write_one()
             return
         lines = self._waiting[partition] = self._waiting.pop(partition)  # the last again: no partition holds up others
-        batch = self._rollups.batch(partition, lines)
+        try:
+            batch = self._rollups.batch(partition, lines)
+        except Exception:
+            self._lose(partition, len(lines))  # one of them is a fault of ours, and would be one again
+            raise
         try:
             await self._list_caller(partition)
             await self._table.change(*batch.changes)

@@ -14,8 +14,9 @@ import datetime as dt
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.storage.tables import safe
 
@@ -34,8 +35,7 @@ _CALL: Final = re.compile(r"c~[0-9]{13}(~[0-9a-f]{16}!?)?")
 _AFTER_EVERY_DEPLOYMENT: Final = "~~"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payer:
+class Payer(Struct, frozen=True, kw_only=True):
     """On whose account a call goes: a virtual key, or an admin, who may have the same id as some key."""
 
     id: str

@@ -5,8 +5,9 @@ Moments are whole milliseconds of Unix time; money is in billionths of a US doll
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from core.contract.allowance import Allowance, Rate
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from core.governance.standing import Standing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """What a call wants to reserve."""
 
     id: str
@@ -28,8 +28,7 @@ class Ask:
     """After so many milliseconds without a word it is given back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
+class Reservation(Struct, frozen=True, kw_only=True):
     """What one call in flight holds."""
 
     at: int
@@ -42,24 +41,21 @@ class Reservation:
     nanos: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
+class Granted(Struct, frozen=True, kw_only=True):
     """A call was let through."""
 
     reservation: Reservation
     standing: Standing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(Struct, frozen=True, kw_only=True):
     """A call was not let through."""
 
     error: RateLimited | BudgetExceeded
     standing: Standing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(Struct, frozen=True, kw_only=True):
     """What one call came to. By itself it is nothing at all: what was reserved is given back."""
 
     id: str

@@ -6,8 +6,10 @@ to what is there: writing a transaction again changes nothing, so none has to be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from core.governance.places import sums_key
 from core.governance.sums import Sums
@@ -24,22 +26,29 @@ _Of = tuple["dt.date", str]
 """The day and deployment of sums."""
 
 
-@dataclass(frozen=True, slots=True)
 class Line:
-    """One call, ready to be written."""
+    """One call that waits to be written. It is made ready when it is written: nobody waits for that."""
 
-    row: Row
-    day: dt.date
-    sums: Mapping[str, Sums]
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
 
-    @classmethod
-    def of(cls, entry: Entry) -> Line:
-        """Make the line of an entry. Its key is drawn here, once: written twice it is the same row."""
-        return cls(entry.row(), entry.day, entry.sums())
+    @property
+    def day(self) -> dt.date:
+        """The day that it counts for."""
+        return self._entry.day
+
+    @cached_property
+    def row(self) -> Row:
+        """Its row. The key is drawn here, once: written twice it is the same row."""
+        return self._entry.row()
+
+    @cached_property
+    def sums(self) -> Mapping[str, Sums]:
+        """What it adds to the sums of each deployment."""
+        return self._entry.sums()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """One transaction."""
 
     partition: str
@@ -50,8 +59,7 @@ class Batch:
     """What the sums are once it is written."""
 
 
-@dataclass(slots=True)
-class _Own:
+class _Own(Struct):
     """One row of sums."""
 
     key: str

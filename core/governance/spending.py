@@ -6,8 +6,9 @@ Days are counted since 1970-01-01, money in whole billionths of a US dollar.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.contract.allowance import BudgetWindow
 
@@ -59,8 +60,7 @@ def renewal(window: BudgetWindow, day: int) -> dt.datetime | None:
     return dt.datetime(first.year, first.month, first.day, tzinfo=dt.UTC)
 
 
-@dataclass(slots=True, kw_only=True)
-class Spending:
+class Spending(Struct, kw_only=True):
     """What one key has spent. `day` never goes back, so that a clock that lags opens no window anew."""
 
     day: int

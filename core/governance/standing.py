@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from core.contract.allowance import Budget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateStanding:
+class RateStanding(Struct, frozen=True, kw_only=True):
     """What is left of requests or pictures in a window."""
 
     limit: int
@@ -21,8 +21,7 @@ class RateStanding:
     """After so long nothing will count any more, if nothing is added."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetStanding:
+class BudgetStanding(Struct, frozen=True, kw_only=True):
     """What is left of a budget. Money is in billionths of a US dollar."""
 
     budget: Budget
@@ -38,8 +37,7 @@ class BudgetStanding:
         return self.budget.nanos - self.spent_nanos - self.reserved_nanos
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """How a key stands with all its limits; None: there is no such limit."""
 
     requests: RateStanding | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from core.contract.allowance import NANOS
 
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from core.storage.tables import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
+class Sums(Struct, frozen=True, kw_only=True):
     """Whole numbers only, so that sums are exact in any order. Money is in billionths of a US dollar."""
 
     calls: int = 0

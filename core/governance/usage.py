@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from core.contract.errors import InvalidRequest
 from core.governance import places
@@ -38,8 +39,7 @@ class GroupBy(StrEnum):
     DAY = "day"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Days:
+class Days(Struct, frozen=True, kw_only=True):
     """Whole days in UTC, the last one included.
 
     Raises InvalidRequest where they are too many, or none, or far from those on which this gateway can have run.
@@ -63,8 +63,7 @@ class Days:
         return list(places.months(self.first, self.last))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """One line of a report."""
 
     name: str
@@ -78,8 +77,7 @@ class Group:
         return {**self.label, **self.sums.as_json()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """A page of lines, and what all lines of all pages come to."""
 
     days: Days
@@ -101,8 +99,7 @@ class Report:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Month:
+class _Month(Struct, frozen=True, kw_only=True):
     """One payer's month: where its rows are, and the line of a report by key that it belongs to."""
 
     partition: str

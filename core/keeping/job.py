@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import orjson
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,8 +30,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What is to be carried out, and for whom."""
 
     caller: str
@@ -51,8 +50,7 @@ class Order:
     """The name under which the outcome is put for those who came by a queue."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """A job as it stands."""
 
     id: str

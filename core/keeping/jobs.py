@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
+from msgspec.structs import replace
 
 from core.contract.error_json import error_body
 from core.keeping.bodies import get_body, put_body, whole

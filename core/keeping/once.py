@@ -10,10 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import secrets
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.contract.errors import CallerError, GatewayFault
 from core.keeping.bodies import get_body, put_body
@@ -94,8 +95,7 @@ class NotKept(GatewayFault):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """An outcome that is kept."""
 
     status: int
@@ -103,8 +103,7 @@ class Kept:
     body: Content | bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
+class Name(Struct, frozen=True, kw_only=True):
     """What is carried out once."""
 
     scope: str

@@ -9,8 +9,9 @@ import asyncio
 import itertools
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from core.contract.document import Document
 from core.contract.loopback import is_loopback
@@ -41,8 +42,7 @@ _PORT: Final = re.compile(r":[0-9]{1,5}\Z")
 _UNKNOWN: Final = ("application/octet-stream", "bin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosted:
+class Hosted(Struct, frozen=True, kw_only=True):
     """An answer whose pictures have been stored."""
 
     answer: Document
@@ -50,8 +50,7 @@ class Hosted:
     """Whether at least one item has kept its base64."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostingOfACall:
+class HostingOfACall(Struct, frozen=True, kw_only=True):
     """Stores the pictures of one call."""
 
     pictures: Pictures

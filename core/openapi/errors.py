@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from core.contract.error_json import error_body
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from core.contract.errors import GatewayError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorStatus:
+class ErrorStatus(Struct, frozen=True, kw_only=True):
     """One status that is an error."""
 
     means: str

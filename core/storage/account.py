@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from core.contract.secret import Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountKey:
+class AccountKey(Struct, frozen=True, kw_only=True):
     """One of the account's two keys."""
 
     account: str
@@ -18,24 +18,21 @@ class AccountKey:
     """In base64."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedAccess:
+class SharedAccess(Struct, frozen=True, kw_only=True):
     """A shared access signature."""
 
     signature: Secret
     """Its query, without a question mark."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppIdentity:
+class AppIdentity(Struct, frozen=True, kw_only=True):
     """The app's managed identity."""
 
     client_id: str | None
     """Of a user-assigned one; None: the system-assigned one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """A storage account; an address is None where the settings name none, and ends without a slash."""
 
     tables: str | None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError
+from msgspec import Struct
 
 from core.storage.tables import Changed, Exists
 
@@ -46,8 +46,7 @@ _CURES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Trouble(Struct, frozen=True, kw_only=True):
     """Why a call failed that should not have."""
 
     words: str

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
+from msgspec.structs import replace
 
 from core.storage.azure_errors import NO_TABLE, TABLE_IS_THERE, Outage, code_of, lost_race, trouble_of
 from core.storage.azure_http import ConnectionTransport, library_credential

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.storage.blobs import Whole
 
@@ -17,8 +18,7 @@ MOST_BYTES: Final = 256 << 20
 """How much all containers hold together. A 4K picture takes up to 25 MB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _Kept(Struct, frozen=True, kw_only=True):
     blob: Whole
     expires_at: dt.datetime | None
 

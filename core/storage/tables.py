@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,7 @@ MOST_ROWS_A_PAGE: Final = 1000
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One row. `partition` and `key` are text that `safe` lets through, or made by it."""
 
     partition: str
@@ -36,29 +36,25 @@ class Row:
     """Of the row as it was read; empty for one that has never been stored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Insert:
+class Insert(Struct, frozen=True, kw_only=True):
     """A change: the row must not be there yet."""
 
     row: Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replace:
+class Replace(Struct, frozen=True, kw_only=True):
     """A change: the row must be there, with the same ETag."""
 
     row: Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
+class Put(Struct, frozen=True, kw_only=True):
     """A change: the row is written, whatever was there."""
 
     row: Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delete:
+class Delete(Struct, frozen=True, kw_only=True):
     """A change: the row must be there, with the same ETag unless that is empty."""
 
     row: Row
@@ -67,8 +63,7 @@ class Delete:
 Change = Insert | Replace | Put | Delete
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """Rows of one partition in the order of their keys."""
 
     rows: Sequence[Row]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import orjson
+from msgspec import Struct
 
 from core.contract.loopback import is_loopback
 from core.contract.outcomes import Failed, Outcome, Picture, Reason, UpstreamError
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from core.upstream.receiving import Show
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """What one attempt asks of one target."""
 
     target: Target

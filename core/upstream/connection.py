@@ -6,8 +6,9 @@ is in `http1.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -18,8 +19,7 @@ IDLE_CONNECTION_SECONDS: Final = 30.0
 side that ends one just as it is used again: such an end cannot be told from a lost picture."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True, kw_only=True):
     """A request to a host of the operator's choosing."""
 
     method: str = "POST"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
 import orjson
+from msgspec import Struct
 
 from core.contract.secret import Secret
 from core.upstream.connection import HttpRequest, Lost, NotSent
@@ -57,8 +57,7 @@ class NoIdentity:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     value: Secret
     ends_at: float
 

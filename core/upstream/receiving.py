@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from core.contract.answer import COMPLETED, ERROR, PARTIAL
 from core.contract.document import Document, Lifter, NotADocument
@@ -42,8 +44,7 @@ _NOTHING: Final = frozenset({b"", b"[DONE]"})
 """Data that says nothing; with the second, OpenAI's other streams end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How long each part of an attempt may take, in seconds."""
 
     first_byte: float = 200.0
@@ -52,8 +53,7 @@ class Patience:
     """Between two pieces of a stream (`GATEWAY_IDLE_SECONDS`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Time:
+class Time(Struct, frozen=True, kw_only=True):
     """The time that an attempt has left."""
 
     clock: Callable[[], float]
@@ -163,8 +163,7 @@ async def told_apart(
     return not read.lstrip().startswith((b"{", b"<")), _Begun(response, bytes(read), pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
+class _Begun(Struct, frozen=True):
     """An answer whose first bytes have been read already."""
 
     _response: HttpResponse

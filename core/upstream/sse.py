@@ -10,9 +10,10 @@ It does no I/O. Differences from a browser's reader, because a line here may be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from core.contract.document import Document, Lifter, NotADocument
 
@@ -31,8 +32,7 @@ class EventTooLong(Exception):
     """An event grew beyond MAX_EVENT_BYTES."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One event: its name (`message` where none is given) and its data."""
 
     name: str

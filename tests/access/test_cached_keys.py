@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from core.access.cached_keys import UNKNOWN_SECONDS, CachedKeys
 from core.access.virtual_keys import KeyStoreUnavailable, VirtualKey

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from core.access.records import RECORD_ID, STORED_KEY, Terms
 from core.access.virtual_keys import hash_of

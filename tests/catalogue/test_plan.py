@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import mock
 
 import pytest
@@ -33,7 +33,7 @@ from core.storage.memory_blobs import MemoryBlobs
 from tests.catalogue.asking import asked, catalogue, deployment, open_catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from core.catalogue.deployments import Catalogue
 
@@ -257,11 +257,10 @@ class Recorder:
     def __init__(self) -> None:
         self.plans: list[Plan] = []
 
-    async def generate(self, plan: Plan, *_: Any, **__: Any) -> AsyncIterator[Any]:
+    async def generate(self, plan: Plan, *_: Any, **__: Any) -> NoReturn:
         """Take a plan and give up."""
         self.plans.append(plan)
         raise InternalFault(retry_safe=True)
-        yield
 
 
 def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> list[Plan]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from core.contract.outcomes import SHOWN, Kind, Reason, UpstreamError
 from core.delivery.failure import ONLY_COOLING, failure_of

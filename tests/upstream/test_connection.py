@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import aclosing
-from dataclasses import replace
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from core.upstream.http1 import Http1Connection
