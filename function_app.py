@@ -22,7 +22,7 @@ from core.gateway import Call
 from core.logs import write_to_the_console
 from core.settings import read_settings
 from core.storage.tables import StoreUnavailable
-from http_calls import body_of, headers_of, response_of, to_nobody, unless_the_caller_leaves
+from http_calls import body_of, headers_of, query_of, response_of, to_nobody, unless_the_caller_leaves
 from web_extension import Request, Response  # noqa: TC001 -- the worker looks annotations up
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def generate_image(req: Request) -> Response:
     call = Call(
         deployment=req.path_params["deployment"],
         headers=headers,
-        query=req.query_params.multi_items(),
+        query=query_of(req),
         body=body,
         arrived_at=arrived_at,
     )
@@ -226,7 +226,7 @@ async def _administer(request: Request, route: str) -> Response:
         route=route,
         method=request.method,
         headers=headers,
-        query=request.query_params.multi_items(),
+        query=query_of(request),
         body=body,
         key_id=request.path_params.get("id", ""),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
 
@@ -32,6 +33,11 @@ CLIENT_CLOSED_REQUEST: Final = 499
 def headers_of(request: Request) -> list[tuple[str, str]]:
     """The headers in their order, names in lower case."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+
+
+def query_of(request: Request) -> list[tuple[str, str]]:
+    """The query's fields in their order, those without a value too."""
+    return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 async def body_of(request: Request) -> bytes | BodyTooLarge | BodyTooSlow | None:

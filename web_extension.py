@@ -111,7 +111,7 @@ class WebServer(base.WebServer):  # type: ignore[misc]
     async def serve(self) -> None:
         import uvicorn  # noqa: PLC0415  # costs 100 ms, and whoever only indexes does not need it
 
-        from bounded_head import BoundedHead  # noqa: PLC0415  # as above
+        from http_protocol import HttpProtocol  # noqa: PLC0415  # as above
 
         class Server(uvicorn.Server):
             @contextlib.contextmanager
@@ -130,6 +130,6 @@ class WebServer(base.WebServer):  # type: ignore[misc]
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            http=BoundedHead,
+            http=HttpProtocol,
         )
         await Server(config).serve()

@@ -92,7 +92,7 @@ def _value(text: str | bytes) -> Any:
         raise InvalidRequest(
             f"The message is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
         ) from None
-    if is_too_deep(value):
+    if is_too_deep(text if isinstance(text, bytes) else text.encode(errors="replace"), value):
         raise InvalidRequest(f"The message is nested more than {DEEPEST} deep", code="invalid_json")
     return value
 

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from bounded_head import BoundedHead
+from http_protocol import HttpProtocol
 from localhost.functions import Function, functions_of, is_being_cancelled
 from localhost.routes import Route, Table, decoded
 from localhost.settings import StartError
@@ -146,7 +146,7 @@ class Server(uvicorn.Server):
         """
         config = uvicorn.Config(
             host,
-            http=BoundedHead,
+            http=HttpProtocol,
             lifespan="off",
             ws="none",
             log_config=None,

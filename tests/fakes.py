@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from core.upstream.attempt import Ask
-    from core.upstream.connection import HttpRequest
+    from core.upstream.connection import HttpRequest, Limit
 
 PARTIAL = "image_generation.partial_image"
 COMPLETED = "image_generation.completed"
@@ -103,12 +103,15 @@ class FakeResponse:
     def headers(self) -> httpx.Headers:
         return httpx.Headers(self._row.headers)
 
-    async def pieces(self) -> AsyncGenerator[bytes]:
+    is_whole = False
+
+    async def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
         for piece in self._row.pieces:
             if isinstance(piece, BaseException):
                 raise piece
             if isinstance(piece, asyncio.Event):
-                await piece.wait()
+                async with asyncio.timeout(None if limit is None else limit()):
+                    await piece.wait()
             else:
                 yield piece
 

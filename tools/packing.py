@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 APP: Final = (
-    *("function_app.py", "http_calls.py", "queue_functions.py", "web_extension.py", "bounded_head.py"),
+    *("function_app.py", "http_calls.py", "queue_functions.py", "web_extension.py", "http_protocol.py"),
     *("host.json", "requirements.txt", "core"),
 )
 """What is the app; nothing else of the project is deployed."""

@@ -114,7 +114,7 @@ class Lifter:
             raise NotADocument(str(error)) from None
         if not isinstance(value, dict):
             raise NotADocument("not a JSON object")
-        if is_too_deep(value):
+        if is_too_deep(self._text, value):
             raise NotADocument(f"nested more than {DEEPEST} deep")
         return Document(value, self._literals)
 
@@ -164,8 +164,13 @@ def _loads(text: bytearray) -> object:
         return orjson.loads(_ESCAPES.sub(lambda found: b"\\ufffd" if found[1] else found[0], whole))
 
 
-def is_too_deep(value: object) -> bool:
-    """Whether JSON is nested so deep that it could be read but not written again (orjson reads 1024, writes 254)."""
+def is_too_deep(text: bytes | bytearray, value: object) -> bool:
+    """Whether JSON is nested so deep that it could be read but not written again (orjson reads 1024, writes 254).
+
+    `text` is what `value` was read from: with few brackets in it there is nothing to be looked at.
+    """
+    if text.count(b"{") + text.count(b"[") <= DEEPEST:
+        return False
     level: list[object] = [value]
     for _ in range(DEEPEST):
         level = [inner for outer in level for inner in _inner(outer)]

@@ -137,7 +137,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(fields, dict):
         raise InvalidRequest(f"The request body must be a JSON object, got {shown(fields)}", code="invalid_json")
-    if is_too_deep(fields):
+    if is_too_deep(body, fields):
         raise InvalidRequest(f"The request body is nested more than {DEEPEST} deep", code="invalid_json")
     return fields
 

@@ -12,6 +12,8 @@ from core.upstream.decoding import decoder
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
 
+    from core.upstream.connection import Limit
+
 MOST_UNREAD_BYTES: Final = 256 << 10
 """How much of a body may wait for its reader before no more is read from the network."""
 
@@ -46,7 +48,7 @@ class Answer:
         self.headers = Headers()
         self.begun = False
         """Whether its head is there."""
-        self.whole = False
+        self.is_whole = False
         """Whether all of it has come, read or not."""
         self._transport = transport
         self._pieces: list[bytes] = []
@@ -62,10 +64,10 @@ class Answer:
         while not self.begun:
             await self._news()
 
-    async def pieces(self) -> AsyncGenerator[bytes]:
+    async def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
         """The body as it comes (see HttpResponse.pieces)."""
         decode = decoder(self.headers.get("content-encoding", ""))
-        while piece := await self._next_piece():
+        while piece := await self._next_piece(limit):
             if decode is None:
                 yield piece
             else:
@@ -74,26 +76,31 @@ class Answer:
         if decode is not None:
             decode.close()
 
-    async def _next_piece(self) -> bytes:
+    async def _next_piece(self, limit: Limit | None) -> bytes:
         """What has come since the last piece, as one: each costs its way through the house. Empty at the end."""
         while not self._pieces:
-            if self.whole:
+            if self.is_whole:
                 return b""
-            await self._news()
+            await self._news(None if limit is None else limit())
         piece = b"".join(self._pieces)  # one alone is not copied
         self._pieces.clear()
         self._unread = 0
         self.resume()
         return piece
 
-    async def _news(self) -> None:
+    async def _news(self, seconds: float | None = None) -> None:
+        """Wait until something has come. Raises Lost, or TimeoutError."""
         if self._failure is not None:
             raise Lost(self._failure)
-        self._waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _time_out, self._waiter)
         try:
             await self._waiter
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
 
     # -- for the wire --
 
@@ -113,7 +120,7 @@ class Answer:
 
     def end(self) -> None:
         """All of the answer has come."""
-        self.whole = True
+        self.is_whole = True
         self._wake()
 
     def fail(self, reason: str) -> None:
@@ -132,3 +139,8 @@ class Answer:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _time_out(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
+
+    Limit = Callable[[], float]
+    """Tells how many seconds may be waited from now on."""
 
 IDLE_CONNECTION_SECONDS: Final = 30.0
 """How long an unused connection is kept. Shorter than Azure's own limit (4 minutes), so that it is rarely the other
@@ -41,8 +44,16 @@ class HttpResponse(Protocol):
         """The headers, looked up without regard to case."""
         ...
 
-    def pieces(self) -> AsyncGenerator[bytes]:
-        """The body as it comes, decompressed. Raises Lost where it is cut short."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has surely come, read or not: nothing need be waited for to use the connection again."""
+        ...
+
+    def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
+        """The body as it comes, decompressed; each piece is waited for as long as `limit` then says.
+
+        Raises Lost where the body is cut short, TimeoutError where a piece does not come in time.
+        """
         ...
 
 

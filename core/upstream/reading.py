@@ -88,7 +88,7 @@ def read_error(
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         value = None
-    error = UpstreamError() if is_too_deep(value) else error_of(value)
+    error = UpstreamError() if is_too_deep(body, value) else error_of(value)
     return Failed(
         reason=_reason(status, error, seconds),
         status=status,

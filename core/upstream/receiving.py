@@ -22,7 +22,7 @@ from core.upstream.sse import Event, EventReader, EventTooLong
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from core.upstream.connection import HttpResponse
+    from core.upstream.connection import HttpResponse, Limit
 
     Show = Callable[[Partial], Awaitable[None]]
     """Takes a partial image; it returns when more is wanted."""
@@ -59,10 +59,14 @@ class Time(Struct, frozen=True, kw_only=True):
     clock: Callable[[], float]
     ends_at: float
 
+    def left(self, seconds: float | None = None) -> float:
+        """How long may be waited: what is left of the attempt, and at most `seconds`."""
+        left = max(0.0, self.ends_at - self.clock())
+        return left if seconds is None else min(left, seconds)
+
     def limit(self, seconds: float | None = None) -> asyncio.Timeout:
         """Bound a wait by what is left of the attempt, and by `seconds`."""
-        left = max(0.0, self.ends_at - self.clock())
-        return asyncio.timeout(left if seconds is None else min(left, seconds))
+        return asyncio.timeout(self.left(seconds))
 
     def reason(self, otherwise: Reason) -> Reason:
         """Why a wait ended: the attempt's time is over, or else its own limit was reached."""
@@ -87,7 +91,7 @@ async def receive_whole(response: HttpResponse, time: Time) -> Outcome:
     """Read an answer that is JSON."""
     lifter = Lifter()
     try:
-        async with aclosing(response.pieces()) as pieces, time.limit():
+        async with aclosing(response.pieces(time.left)) as pieces:
             async for piece in pieces:
                 lifter.feed(piece)
                 if lifter.size > MOST_ANSWER_BYTES:
@@ -116,7 +120,8 @@ async def receive_stream(response: HttpResponse, time: Time, patience: Patience,
                 elif read is not None:
                     completed.append(read)
                     if len(completed) >= images:
-                        await _await_end(events)
+                        if not response.is_whole:
+                            await _await_end(events)
                         break
                 del event, read  # megabytes, and the next one may be long in coming
     except (Lost, TimeoutError) as error:
@@ -155,20 +160,23 @@ async def told_apart(
         return True, response
     if not asked or "json" in kind:
         return False, response
-    pieces = response.pieces()
-    read = bytearray()
-    async with time.limit(patience.idle):
-        while not read.strip() and len(read) < MOST_BLANK_BYTES and (piece := await anext(pieces, None)) is not None:
-            read += piece
-    return not read.lstrip().startswith((b"{", b"<")), _Begun(response, bytes(read), pieces)
+    ends_at = time.clock() + time.left(patience.idle)
+    begun = _Begun(response, lambda: max(0.0, ends_at - time.clock()))
+    read = begun.read
+    while not read.strip() and len(read) < MOST_BLANK_BYTES and (piece := await anext(begun.rest, None)) is not None:
+        read += piece
+    return not read.lstrip().startswith((b"{", b"<")), begun
 
 
-class _Begun(Struct, frozen=True):
+class _Begun:
     """An answer whose first bytes have been read already."""
 
-    _response: HttpResponse
-    _read: bytes
-    _rest: AsyncGenerator[bytes]
+    def __init__(self, response: HttpResponse, limit: Limit) -> None:
+        """`limit` is for what is read before somebody asks for its pieces."""
+        self._response = response
+        self._limit = limit
+        self.read = bytearray()
+        self.rest = response.pieces(lambda: self._limit())  # noqa: PLW0108 -- which may be another one by then
 
     @property
     def status(self) -> int:
@@ -178,22 +186,23 @@ class _Begun(Struct, frozen=True):
     def headers(self) -> Mapping[str, str]:
         return self._response.headers
 
-    async def pieces(self) -> AsyncGenerator[bytes]:
-        async with aclosing(self._rest):
-            yield self._read
-            async for piece in self._rest:
+    @property
+    def is_whole(self) -> bool:
+        return self._response.is_whole
+
+    async def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
+        self._limit = limit or self._limit
+        async with aclosing(self.rest):
+            yield bytes(self.read)
+            async for piece in self.rest:
                 yield piece
 
 
 async def _events(response: HttpResponse, time: Time, patience: Patience) -> AsyncGenerator[Event]:
     """Yield the events of a stream. Raises Lost or TimeoutError."""
     reader = EventReader()
-    async with aclosing(response.pieces()) as pieces:
-        while True:
-            async with time.limit(patience.idle):
-                piece = await anext(pieces, None)
-            if piece is None:
-                break
+    async with aclosing(response.pieces(lambda: time.left(patience.idle))) as pieces:
+        async for piece in pieces:
             try:
                 for event in reader.feed(piece):
                     yield event

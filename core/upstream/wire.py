@@ -72,7 +72,7 @@ class Wire(asyncio.BufferedProtocol):
             answer.fail("its reader has left")
             answer.resume()
             # Upstream may answer, and end, before it has read the whole request.
-            if not answer.whole or self._transport is None or self._transport.get_write_buffer_size():
+            if not answer.is_whole or self._transport is None or self._transport.get_write_buffer_size():
                 self._persists = False
         if not self._persists:
             self.abort()
@@ -100,7 +100,7 @@ class Wire(asyncio.BufferedProtocol):
         """Take what has been read into the buffer."""
         if self._is_over:
             return
-        if self._answer is None or self._answer.whole:
+        if self._answer is None or self._answer.is_whole:
             self._close("nobody asked")
             return
         self._brought_something = False
@@ -133,7 +133,7 @@ class Wire(asyncio.BufferedProtocol):
     def on_message_begin(self) -> None:
         """Another answer begins; only interim ones may come before the one that was asked for."""
         self._fields = []
-        if self._answer is not None and self._answer.whole:
+        if self._answer is not None and self._answer.is_whole:
             self._persists = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -144,7 +144,7 @@ class Wire(asyncio.BufferedProtocol):
         """The head is there."""
         status = self._parser.get_status_code()
         answer = self._answer
-        if status < 200 or answer is None or answer.whole:
+        if status < 200 or answer is None or answer.is_whole:
             return
         headers = Headers(self._fields)
         coding = headers.get("transfer-encoding")
@@ -161,7 +161,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        if self._answer is not None and not self._answer.whole:
+        if self._answer is not None and not self._answer.is_whole:
             self._brought_something = True
             self._answer.add(body)
 

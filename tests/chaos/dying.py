@@ -181,9 +181,11 @@ class _Answer:
         self._response = response
         self._death = death
 
-    async def pieces(self) -> Any:
+    is_whole = False
+
+    async def pieces(self, limit: Any = None) -> Any:
         """The body; that its end has come is a step."""
-        async for piece in self._response.pieces():
+        async for piece in self._response.pieces(limit):
             yield piece
         self._death.reach("after answer")
 

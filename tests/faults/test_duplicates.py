@@ -19,7 +19,7 @@ from tests.house import KEY, key_record
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from core.upstream.connection import HttpRequest
+    from core.upstream.connection import HttpRequest, Limit
 
 SEED = 20261122
 CALLS = 2000
@@ -81,7 +81,9 @@ class Answer:
             self.headers["retry-after"] = "3"
         self._ending = ending
 
-    async def pieces(self) -> AsyncGenerator[bytes]:
+    is_whole = False
+
+    async def pieces(self, _limit: Limit | None = None) -> AsyncGenerator[bytes]:
         match self._ending:
             case "picture":
                 yield PICTURE

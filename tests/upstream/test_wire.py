@@ -121,7 +121,7 @@ def test_an_answer_in_any_pieces(data):
     async def read() -> tuple[int, bytes]:
         connected = Connected()
         for start, end in pairwise([0, *sorted(cuts), len(text)]):
-            assert not connected.answer.whole or start == len(text)
+            assert not connected.answer.is_whole or start == len(text)
             connected.says(text[start:end])
         return await connected.whole()
 

@@ -1,4 +1,4 @@
-"""What comes to nothing is bounded on the way in; what comes to something is not."""
+"""uvicorn's HTTP/1.1, bounded on the way in, and in as few pieces as need be on the way out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bounded_head import MOST_BARREN_BYTES, BoundedHead
 from emulator.loopback import serving
+from http_protocol import MOST_BARREN_BYTES, SMALL_BYTES, HeadHolder, HttpProtocol
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -36,7 +36,7 @@ GOOD = {
 @pytest.mark.parametrize(("options", "said"), GOOD.values(), ids=GOOD)
 async def test_what_comes_to_something(options, said):
     """Long requests, and many on one connection, are taken as long as something comes of them."""
-    async with serving(app, http=BoundedHead) as url, httpx.AsyncClient() as client:
+    async with serving(app, http=HttpProtocol) as url, httpx.AsyncClient() as client:
         for _ in range(3):
             made = {name: value() if callable(value) else value for name, value in options.items()}
             answer = await client.post(url, **made)
@@ -57,7 +57,7 @@ ENDLESS = {
 @pytest.mark.parametrize(("begin", "more"), ENDLESS.values(), ids=ENDLESS)
 async def test_what_comes_to_nothing(begin, more):
     """A head, or what is neither head nor body, that goes on and on ends the connection, with a 400 if nothing else."""
-    async with serving(app, http=BoundedHead) as url:
+    async with serving(app, http=HttpProtocol) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         writer.write(begin)
         sent = 0
@@ -71,3 +71,70 @@ async def test_what_comes_to_nothing(begin, more):
 
     assert sent < 20 * MOST_BARREN_BYTES
     assert isinstance(result, ConnectionResetError) or b"HTTP/1.1 400 " in result
+
+
+# -- what goes out ----------------------------------------------------------------------------------------------------
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+
+
+class Sent:
+    """A transport that keeps what is written to it, piece by piece."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.pieces.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+@pytest.mark.parametrize(
+    ("bodies", "pieces"),
+    [
+        ([b"hello"], [HEAD + b"hello"]),
+        ([b"hello", b"again"], [HEAD + b"hello", b"again"]),
+        ([b"x" * SMALL_BYTES], [HEAD + b"x" * SMALL_BYTES]),
+        ([b"x" * (SMALL_BYTES + 1)], [HEAD, b"x" * (SMALL_BYTES + 1)]),
+        ([b""], [HEAD]),
+        ([HEAD], [HEAD + HEAD]),
+        ([memoryview(b"hello"), memoryview(b"again")], [HEAD + b"hello", b"again"]),
+    ],
+    ids=["small", "two pieces", "just small", "large", "none", "a body like a head", "views"],
+)
+async def test_a_head_and_its_body(bodies, pieces):
+    """A small body goes out with its head, in one piece; nothing is sent twice or in another order."""
+    transport = Sent()
+    holder = HeadHolder(transport)
+
+    for piece in (HEAD, *bodies):
+        holder.write(piece)
+    await asyncio.sleep(0)
+
+    assert pieces == [piece for piece in transport.pieces if piece]
+
+
+async def test_a_head_alone():
+    """A stream that is silent behind its head has its head sent in the next turn of the loop."""
+    transport = Sent()
+    HeadHolder(transport).write(HEAD)
+    assert [] == transport.pieces
+    await asyncio.sleep(0)
+    assert [HEAD] == transport.pieces
+
+
+async def test_a_head_and_the_end():
+    """What was written is sent before the connection is closed."""
+    transport = Sent()
+    holder = HeadHolder(transport)
+    holder.write(HEAD)
+    holder.close()
+    await asyncio.sleep(0)
+    assert ([HEAD], True) == (transport.pieces, holder.is_closing())
