@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from core import refusals
 from core.contract.request import MAX_BODY_BYTES
 from core.eager import begin
-from web_extension import Request, Response, StreamingResponse
+from web_extension import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.contract.document import Buffer
     from core.contract.errors import BodyTooLarge, BodyTooSlow
     from core.contract.reply import Reply, Stream
+
+_T = TypeVar("_T")
 
 BODY_SECONDS: Final = 30.0
 """How long a request's body may take to arrive."""
@@ -69,31 +71,34 @@ async def unless_the_caller_leaves(request: Request, answering: Coroutine[None, 
 
     The function itself must not raise CancelledError: the worker would let the host wait for ever.
     """
-    answer = begin(answering)
-    watch = None if answer.done() else begin(_cancel_when_gone(request, answer))
+    reply = await _unless_left(request.receive, answering)
+    return to_nobody() if reply is None else response_of(reply)
+
+
+async def _unless_left(receive: Receive, work: Coroutine[None, None, _T]) -> _T | None:
+    """Do some work, and break it off where the caller leaves meanwhile: then None."""
+    task = begin(work)
+    watch = None if task.done() else begin(_cancel_when_left(receive, task))
     try:
-        return response_of(await answer)
+        return await task
     except asyncio.CancelledError:
         current = asyncio.current_task()
         if current is not None and current.cancelling():
             raise
-        return to_nobody()
+        return None
     finally:
         if watch is not None:
             watch.cancel()
 
 
-async def _cancel_when_gone(request: Request, answer: asyncio.Task[Reply]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _cancel_when_left(receive: Receive, task: asyncio.Task[_T]) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
-    answer.cancel()
+    task.cancel()
 
 
 class _InPieces(Response):
-    """An answer that is there whole, in pieces that are not joined; each is sent when there is room for it.
-
-    Starlette's StreamingResponse would do, with a task more for each call, and anyio's loop at the first.
-    """
+    """An answer that is there whole, in pieces that are not joined; each is sent when there is room for it."""
 
     def __init__(self, reply: Reply, pieces: tuple[Buffer, ...]) -> None:
         length = str(sum(len(piece) for piece in pieces))
@@ -108,19 +113,31 @@ class _InPieces(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Streamed(StreamingResponse):
-    """A stream that is closed however it ends, also where nobody began to read it."""
+class _Streamed(Response):
+    """A stream that is closed however it ends, also where nobody began to read it.
+
+    Not Starlette's StreamingResponse: what that does between an event and its caller takes as long as all the rest.
+    """
 
     def __init__(self, reply: Reply, stream: Stream) -> None:
-        super().__init__(stream, status_code=reply.status, headers=dict(reply.headers))
-        self._stream = stream
+        self.body_iterator = stream
+        """As Starlette names it: the host closes it where the response is never sent."""
+        self.status_code = reply.status
+        self.background = None
+        self.init_headers(reply.headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's
         """Send it (ASGI)."""
         try:
-            await super().__call__(scope, receive, send)
+            await _unless_left(receive, self._send(send))
         finally:
-            await self._stream.aclose()
+            await self.body_iterator.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for piece in self.body_iterator:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def response_of(reply: Reply) -> Response:

@@ -57,10 +57,7 @@ class _Body:
         self._pieces = _pieces(first, reader, composer, heartbeat_seconds)
 
     def __aiter__(self) -> AsyncIterator[Buffer]:
-        return self
-
-    async def __anext__(self) -> Buffer:
-        return await anext(self._pieces)
+        return self._pieces
 
     async def aclose(self) -> None:
         await self._pieces.aclose()
