@@ -17,7 +17,10 @@ CACHE: Final = ROOT / ".cache" / "bench"
 GATEWAY: Final = CACHE / "gateway"
 LITELLM: Final = CACHE / "litellm"
 PORTKEY: Final = CACHE / "portkey"
+CLIENTS: Final = CACHE / "clients"
 INSTALL_SECONDS: Final = 900
+OTHER_CLIENTS: Final = ("httpx>=0.28,<1", "httpx-aiohttp>=0.1.8,<1")
+"""What the gateway's own connection is compared with."""
 
 PORTKEY_PACKAGE: Final = {
     "private": True,
@@ -47,6 +50,10 @@ def install(name: str) -> None:
 
 def _install_gateway() -> None:
     _virtual_environment(GATEWAY, ["-r", ROOT / "requirements.txt"])
+
+
+def _install_clients() -> None:
+    _virtual_environment(CLIENTS, ["-r", ROOT / "requirements.txt", *OTHER_CLIENTS])
 
 
 def _install_litellm() -> None:
@@ -80,6 +87,7 @@ def _said(command: Sequence[str | Path]) -> str:
 
 _INSTALLERS: Final[dict[str, tuple[Callable[[], None], Path, Callable[[], str]]]] = {
     "gateway": (_install_gateway, GATEWAY, (ROOT / "requirements.txt").read_text),
+    "clients": (_install_clients, CLIENTS, lambda: (ROOT / "requirements.txt").read_text() + str(OTHER_CLIENTS)),
     "litellm": (_install_litellm, LITELLM, lambda: "litellm[proxy]"),
     "portkey": (_install_portkey, PORTKEY, lambda: json.dumps(PORTKEY_PACKAGE)),
 }

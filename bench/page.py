@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench import drawing, scaling
 from bench.arithmetic import Spread, rounded
+from bench.clients import RECORD
 from bench.contenders import CONTENDERS
 from bench.growth import IN_FLIGHT, KINDS
 from bench.growth_figures import curve
+from bench.other_clients import CLIENTS as OTHER_CLIENTS
 from bench.processes import ROOT
 from bench.record import Record
 from bench.rows import ROWS, Row
-from bench.wording import CONDITIONS, HEAD, MEMORY, PEERS, SIZES
+from bench.wording import CLIENTS, CONDITIONS, HEAD, MEMORY, PEERS, SIZES, WHY_OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from bench.memory import Held
 
 TITLES: Final = {contender.name: contender.title for contender in CONTENDERS}
-CLIENTS: Final = Path(__file__).parent / "clients.md"
-"""The comparison of HTTP clients, written by hand; it stands in the page as it is."""
 ELSEWHERE: Final[Mapping[str, Mapping[str, float]]] = {
     # figure: LiteLLM 1.106 and Portkey 1.15 as measured on another machine of two cores, under the same conditions
     "one_ms": {"litellm": 16.0, "portkey": 1.4},
@@ -43,13 +44,15 @@ def write(out: Path) -> None:
     """Make the pages and pictures in a folder from the performance.json that lies there."""
     record = Record.read(out / "performance.json")
     drawing.draw(record, out)
-    (out / "performance.md").write_text("\n".join(performance(record)) + "\n")
+    compared = out / RECORD
+    clients = json.loads(compared.read_text()) if compared.exists() else None
+    (out / "performance.md").write_text("\n".join(performance(record, clients)) + "\n")
     if (text := scaling.page(record)) is not None:
         (out / "scaling.md").write_text(text)
 
 
-def performance(record: Record) -> Iterator[str]:
-    """The lines of docs/performance.md."""
+def performance(record: Record, clients: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The lines of docs/performance.md; `clients` is what `python -m bench.clients` has measured."""
     yield HEAD
     yield from _table(record)
     yield ""
@@ -60,8 +63,7 @@ def performance(record: Record) -> Iterator[str]:
     yield from _elsewhere(record)
     yield from _growth(record)
     yield from _memory(record)
-    if CLIENTS.exists():
-        yield f"\n{CLIENTS.read_text().strip()}"
+    yield from _clients(clients)
     yield from _machine(record)
 
 
@@ -192,6 +194,29 @@ def _case(held: Held) -> list[str]:
         rounded(held.peak_mb),
         f"{held.factor:.2f}",
     ]
+
+
+def _clients(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """The comparison of HTTP clients."""
+    if found is None:
+        return
+    work = found["work_ms"]
+    yield CLIENTS.format(
+        made_on=found["made_on"],
+        rounds=found["rounds"],
+        seconds=rounded(found["seconds"]),
+        versions=", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+        least=rounded(min(work)),
+        most=rounded(max(work)),
+        others=found["others_cores"],
+    )
+    names = list(found["import_ms"])
+    lines = [[row["title"], *(rounded(row["values"][name]) for name in names)] for row in found["rows"]]
+    lines.append(
+        ["to import and make it, beside the gateway (CPU ms)", *(rounded(found["import_ms"][n]) for n in names)]
+    )
+    yield from _markdown(["", *(OTHER_CLIENTS[name][0] for name in names)], lines)
+    yield WHY_OURS
 
 
 def _machine(record: Record) -> Iterator[str]:

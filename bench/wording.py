@@ -146,3 +146,17 @@ is what {deployments} deployments with {quota} calls a minute give. Such volumes
 - Callers on slow lines hold a picture in memory for longer; how long is not known.
 - How long models really draw, and how calls spread over the day: {drawing} s and the factor of the busiest hour are
   assumptions. """
+
+CLIENTS: Final = """
+## Why a connection of our own
+
+The same gateway over other HTTP clients of the registries, each behind the one port (`core/upstream/connection.py`),
+measured as above by `python -m bench.clients` on {made_on}: medians of {rounds} rounds of {seconds} s a row, with
+{versions}. The loop that tells the noise took {least} to {most} ms, and something else kept up to {others} cores busy.
+The figures compare these clients with each other; they are not those of the table at the top.
+"""
+
+WHY_OURS: Final = """
+httpx's pool looks at every connection for every request, whatever its limits are. aiohttp's does not, but its import
+is paid for at every cold start, and httpx's objects are made for each call on top. What a gateway needs of HTTP/1.1 is
+little, and llhttp, the parser, is in the process already, for uvicorn."""
