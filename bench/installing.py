@@ -28,7 +28,10 @@ PORTKEY_PACKAGE: Final = {
     # With any later one the headers of a streamed answer cannot be changed, and all of Portkey's streams are 500.
     "overrides": {"@hono/node-server": "1.13.8"},
 }
-_SHOWN: Final = ("litellm", "uvicorn", "uvloop", "httptools", "httpx", "aiohttp", "orjson", "pydantic", "starlette")
+_SHOWN: Final = (
+    *("litellm", "uvicorn", "uvloop", "httptools", "httpx", "httpx-aiohttp", "aiohttp"),
+    *("orjson", "msgspec", "pydantic", "starlette"),
+)
 
 
 class NotInstalledError(Exception):

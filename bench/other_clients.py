@@ -47,6 +47,10 @@ class HttpxConnection:
         finally:
             await response.aclose()
 
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
 
 class HttpxResponse:
     """An answer of httpx's (see HttpResponse)."""

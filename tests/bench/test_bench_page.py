@@ -144,6 +144,25 @@ def test_the_page_tells_what_was_measured(record: Record, line: str) -> None:
     assert line in "\n".join(page.performance(record)).split("\n")
 
 
+def test_other_clients_are_told_where_they_were_measured(record: Record) -> None:
+    """The comparison stands in the page where there is one, with the conditions that it was made under."""
+    found = {
+        "made_on": "2026-11-28",
+        "rounds": 3,
+        "seconds": 2.0,
+        "versions": {"python": "3.13.0", "httpx": "0.28.1"},
+        "work_ms": [17.0, 19.5],
+        "others_cores": 0.02,
+        "rows": [{"title": "requests/s/core", "values": {"ours": 1700.0, "httpx": 300.0}}],
+        "import_ms": {"ours": 1.5, "httpx": 90.0},
+    }
+    lines = "\n".join(page.performance(record, found)).split("\n")
+    assert "|  | ours | httpx, keeps 20 (its default) |" in lines
+    assert "| requests/s/core | 1,700 | 300 |" in lines
+    assert "| to import and make it, beside the gateway (CPU ms) | 1.50 | 90.0 |" in lines
+    assert "## Why a connection of our own" not in "\n".join(page.performance(record))
+
+
 def test_scaling_is_told_from_the_figures(record: Record) -> None:
     """The arithmetic on Azure uses the measured cost; without it there is no such page."""
     assert "costs 3.00 ms of CPU: 1.60 × 3.00 ms = 4.80 ms a second" in (scaling.page(record) or "")
