@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from core.bell import Bell
 from core.contract.errors import Overdue, Stopping
 from core.eager import begin
 from core.logs import write_fault
@@ -71,8 +72,7 @@ class Reader:
         self._keep = keep
         self._event: Progress | None = None
         """What has come and has not been read."""
-        self._waiter: asyncio.Future[None] | None = None
-        """Done when there is news for whoever waits for it."""
+        self._news = Bell()
         self._wanted: asyncio.Future[None] | None = None
         """Done when more is wanted than what was shown last."""
         self._is_left = False
@@ -80,7 +80,7 @@ class Reader:
         self._closing: asyncio.Task[None] | None = None
         slack = SLACK_SECONDS if keep is None else 0.0  # one that goes on does not end by itself
         self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + slack, self._time_is_over)
-        grace.tell(self._tell)
+        grace.tell(self._news.ring)
         self._work = begin(self._carry_out(generation))
 
     @property
@@ -97,7 +97,7 @@ class Reader:
             raise Overdue
         self._want_more()
         if self._event is None and not self._work.done() and not self._grace.is_over:
-            await self._news(seconds)
+            await self._news.wait(seconds)
         event, self._event = self._event, None
         if event is not None:
             return event
@@ -129,7 +129,7 @@ class Reader:
                 await self._keep(end)
             self._event = end
         finally:
-            self._tell()
+            self._news.ring()
 
     async def _show(self, showing: Showing) -> None:
         """Hand something over, and wait until more is wanted; to one who has left nothing is shown."""
@@ -138,7 +138,7 @@ class Reader:
         self._event = showing
         del showing  # megabytes, and it may be long until more is wanted
         self._wanted = asyncio.get_running_loop().create_future()
-        self._tell()
+        self._news.ring()
         await self._wanted
 
     # -- between the two --
@@ -146,21 +146,6 @@ class Reader:
     def _want_more(self) -> None:
         if self._event is None and self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
-
-    def _tell(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _news(self, seconds: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self._tell)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
 
     # -- the end --
 
@@ -171,7 +156,7 @@ class Reader:
     def _close_soon(self) -> asyncio.Task[None]:
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
-            self._tell()
+            self._news.ring()
         return self._closing
 
     async def _close(self) -> None:
@@ -186,7 +171,7 @@ class Reader:
     def _end(self) -> None:
         """Free what is left, once the generation has ended; a fault that nobody was told of goes into the log."""
         self._timer.cancel()
-        self._grace.forget(self._tell)
+        self._grace.forget(self._news.ring)
         self._event = None
         if not self._is_told and not self._work.cancelled() and (fault := self._work.exception()) is not None:
             write_fault(fault, self._envelope.event_id)

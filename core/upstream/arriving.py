@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from core.bell import Bell
 from core.upstream.connection import Lost
 from core.upstream.decoding import decoder
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator, Iterable, Iterator
 
     from core.upstream.connection import Limit
@@ -55,7 +56,7 @@ class Answer:
         self._unread = 0
         self._is_paused = False
         self._failure: str | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._bell = Bell()
 
     # -- for the reader --
 
@@ -81,33 +82,27 @@ class Answer:
         while not self._pieces:
             if self.is_whole:
                 return b""
-            await self._news(None if limit is None else limit())
+            in_time = await self._news(None if limit is None else limit())
+            if not in_time and not self._pieces and not self.is_whole:
+                raise TimeoutError
         piece = b"".join(self._pieces)  # one alone is not copied
         self._pieces.clear()
         self._unread = 0
         self.resume()
         return piece
 
-    async def _news(self, seconds: float | None = None) -> None:
-        """Wait until something has come. Raises Lost, or TimeoutError."""
+    async def _news(self, seconds: float | None = None) -> bool:
+        """Wait until something has come; False: nothing has within so many seconds. Raises Lost."""
         if self._failure is not None:
             raise Lost(self._failure)
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _time_out, self._waiter)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+        return await self._bell.wait(seconds)
 
     # -- for the wire --
 
     def begin(self, status: int, headers: Headers) -> None:
         """The head is there."""
         self.status, self.headers, self.begun = status, headers, True
-        self._wake()
+        self._bell.ring()
 
     def add(self, piece: bytes) -> None:
         """A piece of the body is there."""
@@ -116,18 +111,18 @@ class Answer:
         if self._unread > MOST_UNREAD_BYTES and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
-        self._wake()
+        self._bell.ring()
 
     def end(self) -> None:
         """All of the answer has come."""
         self.is_whole = True
-        self._wake()
+        self._bell.ring()
 
     def fail(self, reason: str) -> None:
         """No more of it will come. What has come can still be read, and that is all if it is whole."""
         if self._failure is None:
             self._failure = reason
-            self._wake()
+            self._bell.ring()
 
     def resume(self) -> None:
         """Read from the network again, if that was paused."""
@@ -135,12 +130,3 @@ class Answer:
             self._is_paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-def _time_out(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())

@@ -457,3 +457,26 @@ def test_headers():
     assert headers.get("absent") is None
     assert ["x-region", "café"] == list(headers)
     assert len(headers) == 2
+
+
+async def test_a_piece_that_comes_as_its_time_ends():
+    """What comes in the very turn in which it is given up is not lost: it may have been paid for."""
+    connected = Connected()
+    connected.says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+    pieces = connected.answer.pieces(lambda: 0.0)
+    waiting = asyncio.ensure_future(anext(pieces))
+    for _ in range(3):  # it waits; the time is over; it is woken
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    connected.says(b"hello")
+
+    assert await waiting == b"hello"
+    await pieces.aclose()
+
+
+async def test_a_piece_that_does_not_come():
+    """A silent body is given up, also where more of it was promised."""
+    connected = Connected()
+    connected.says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+    with pytest.raises(TimeoutError):
+        await anext(connected.answer.pieces(lambda: 0.0))
