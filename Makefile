@@ -1,6 +1,6 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run run-storage serve emulator test check soak bench bench-import package audit clean
+.PHONY: help run run-storage serve emulator test check soak bench bench-clients bench-import package audit clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
@@ -18,6 +18,7 @@ help: ## say what there is
 	@echo "make check     formatting, linters, types, and the direction of imports"
 	@echo "make soak      ten minutes of mixed and faulty calls: nothing lost, nothing hanging, memory flat"
 	@echo "make bench     what the gateway costs, beside others: docs/performance.md (20 minutes; ARGS=--quick: 2)"
+	@echo "make bench-clients  the gateway over other HTTP clients than its own (5 minutes)"
 	@echo "make bench-import  what a cold start costs, and which imports take it (a minute)"
 	@echo "make package   dist/gateway.zip, ready to run in Azure: packages and byte code for Python FOR_PYTHON (default 3.13)"
 	@echo "make audit     known holes in the packages that run in Azure"
@@ -49,6 +50,9 @@ soak: .venv/.dev
 
 bench: .venv/.bench
 	@exec $(PYTHON) -m bench $(ARGS)
+
+bench-clients: .venv/.bench
+	@exec $(PYTHON) -m bench.clients $(ARGS)
 
 bench-import: .venv/.dev
 	@exec $(PYTHON) -m bench.imports $(ARGS)

@@ -1,6 +1,6 @@
-"""`python -m bench.clients`: the gateway over other HTTP clients in the place of its own, into docs/clients.json.
+"""`python -m bench.clients`: the gateway over other HTTP clients in the place of its own, for docs/performance.md.
 
-`python -m bench.page` then puts what was measured into docs/performance.md.
+The figures lie in docs/clients.json, beside those of the bench.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from bench import installing, machine, measuring, rows
+from bench import installing, machine, measuring, page, rows
 from bench.arithmetic import spread
 from bench.contenders import Direct, Gateway, Start
 from bench.other_clients import CLIENTS
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.canned import Kind
     from bench.rows import Turn
 
-RECORD: Final = "clients.json"
 FIGURES: Final = ("one_ms", "many_rps", "middle_mbps", "large_cpu_ms", "drawn_first_ms", "idle_mib", "start_s")
 """The rows of the table that depend on the client."""
 IMPORT_RUNS: Final = 7
@@ -122,8 +121,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement; default: %(default)s")
     options = parser.parse_args()
     record = measured(options.rounds, options.seconds)
-    (ROOT / "docs" / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    print(f"Written: docs/{RECORD}")
+    (ROOT / "docs" / page.CLIENTS_RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    page.write(ROOT / "docs")
+    print(f"Written: docs/{page.CLIENTS_RECORD}, docs/performance.md")
 
 
 if __name__ == "__main__":

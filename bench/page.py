@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench import drawing, scaling
 from bench.arithmetic import Spread, rounded
-from bench.clients import RECORD
 from bench.contenders import CONTENDERS
 from bench.growth import IN_FLIGHT, KINDS
 from bench.growth_figures import curve
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from bench.memory import Held
 
 TITLES: Final = {contender.name: contender.title for contender in CONTENDERS}
+CLIENTS_RECORD: Final = "clients.json"
+"""What `python -m bench.clients` has measured."""
 ELSEWHERE: Final[Mapping[str, Mapping[str, float]]] = {
     # figure: LiteLLM 1.106 and Portkey 1.15 as measured on another machine of two cores, under the same conditions
     "one_ms": {"litellm": 16.0, "portkey": 1.4},
@@ -44,7 +45,7 @@ def write(out: Path) -> None:
     """Make the pages and pictures in a folder from the performance.json that lies there."""
     record = Record.read(out / "performance.json")
     drawing.draw(record, out)
-    compared = out / RECORD
+    compared = out / CLIENTS_RECORD
     clients = json.loads(compared.read_text()) if compared.exists() else None
     (out / "performance.md").write_text("\n".join(performance(record, clients)) + "\n")
     if (text := scaling.page(record)) is not None:
