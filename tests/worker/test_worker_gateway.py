@@ -176,6 +176,7 @@ async def test_nothing_is_left_behind(gateway: httpx.AsyncClient) -> None:
     assert 0 == (await gateway.get("/_host/kept")).json()
 
 
+@pytest.mark.usefixtures("worker_host")  # where there is no worker there is none of its own, either
 async def test_lines_of_streams_reach_the_console(azure: str) -> None:
     """A stream's line, and a start's complaint, go to the console: the host drops records without an invocation."""
     env = environment(azure, FUNCTIONS_WORKER_RUNTIME="python", GATEWAY_DEADLINE_SECONDS="3000")
