@@ -9,18 +9,19 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 
 from core import refusals
+from core.contract.reply import Stream
 from core.contract.request import MAX_BODY_BYTES
 from core.eager import begin
 from web_extension import Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from starlette.types import Receive, Scope, Send
 
     from core.contract.document import Buffer
     from core.contract.errors import BodyTooLarge, BodyTooSlow
-    from core.contract.reply import Reply, Stream
+    from core.contract.reply import Reply
 
 _T = TypeVar("_T")
 
@@ -71,12 +72,22 @@ async def unless_the_caller_leaves(request: Request, answering: Coroutine[None, 
 
     The function itself must not raise CancelledError: the worker would let the host wait for ever.
     """
-    reply = await _unless_left(request.receive, answering)
+    reply = await _unless_left(request.receive, answering, undo=_closed)
     return to_nobody() if reply is None else response_of(reply)
 
 
-async def _unless_left(receive: Receive, work: Coroutine[None, None, _T]) -> _T | None:
-    """Do some work, and break it off where the caller leaves meanwhile: then None."""
+async def _closed(reply: Reply) -> None:
+    if isinstance(reply.body, Stream):
+        await reply.body.aclose()
+
+
+async def _unless_left(
+    receive: Receive, work: Coroutine[None, None, _T], *, undo: Callable[[_T], Awaitable[None]] | None = None
+) -> _T | None:
+    """Do some work, and break it off where the caller leaves meanwhile: then None.
+
+    `undo` is given what came of it in the very moment in which the invocation itself was cancelled.
+    """
     task = begin(work)
     watch = None if task.done() else begin(_cancel_when_left(receive, task))
     try:
@@ -84,6 +95,8 @@ async def _unless_left(receive: Receive, work: Coroutine[None, None, _T]) -> _T 
     except asyncio.CancelledError:
         current = asyncio.current_task()
         if current is not None and current.cancelling():
+            if undo is not None and task.done() and not task.cancelled() and task.exception() is None:
+                await undo(task.result())
             raise
         return None
     finally:

@@ -78,7 +78,7 @@ class HeadHolder:
             self._send_head()
         elif data[: len(_HEAD)] == _HEAD:
             self._head = bytes(data)
-            self._loop.call_soon(self._send_head)
+            self._loop.call_soon(self._end_turn)
             return
         self._transport.write(data)
 
@@ -86,6 +86,10 @@ class HeadHolder:
         """Close it once all is sent (asyncio.Transport)."""
         self._send_head()
         self._transport.close()
+
+    def _end_turn(self) -> None:
+        if not self._transport.is_closing():  # else the caller has gone
+            self._send_head()
 
     def _send_head(self) -> None:
         if self._head:

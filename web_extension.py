@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from azurefunctions.extensions import base
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["Request", "Response", "StreamingResponse", "WebApp", "WebServer"]
+__all__ = ["Request", "Response", "WebApp", "WebServer"]
 
 # The host sends request and invocation in the same moment. A request that nobody has taken after this long
 # has an id that the worker was never told (a host that lets a caller's own header through, say).

@@ -56,6 +56,11 @@ class Studio:
         self._grace = Grace()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the process ends, so that nothing more is begun: it would be paid for and not be seen."""
+        return self._grace.is_over
+
+    @property
     def overrun_seconds(self) -> float:
         """How much longer than other calls one may take that is drawn under a claim."""
         return self._limits.attempt

@@ -18,6 +18,7 @@ from core.contract.errors import (
     InvalidRequest,
     NotFound,
     RecordsUnavailable,
+    Stopping,
 )
 from core.contract.reply import Reply
 from core.contract.request import DEPLOYMENT_NAME, parse_api_version, parse_request
@@ -142,6 +143,8 @@ class Gateway:
 
     async def _draw(self, checked: _Checked, envelope: Envelope, books: Books) -> Reply:
         """Draw now; under a name, once."""
+        if self._studio.is_closed:
+            raise Stopping(retry_safe=True)
         hosting = self._hosting(checked, envelope)
         claim = await self._claim(checked, envelope, later=False)
         if isinstance(claim, Reply):

@@ -119,13 +119,13 @@ class Generator:
         journal: Journal,
         *,
         images: int,
-        partials: int,
         api_version: str | None,
         event_id: str,
         time: Time,
-        show: Show,
+        partials: int = 0,
+        show: Show | None = None,
     ) -> End:
-        """Show partial images as they come, at most `partials`, and give the end.
+        """Show partial images as they come, at most `partials`, and give the end. Without `show` nobody looks.
 
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
@@ -181,7 +181,7 @@ class Generator:
 class _Window:
     """Where the caller sees partial images, whichever attempt they are from, until it has seen as many as it wants."""
 
-    def __init__(self, show: Show, partials: int) -> None:
+    def __init__(self, show: Show | None, partials: int) -> None:
         self._show = show
         self._left = partials
 
@@ -189,7 +189,7 @@ class _Window:
         """Show what an attempt of this step draws."""
 
         async def show(partial: Partial) -> None:
-            if self._left > 0:
+            if self._show is not None and self._left > 0:
                 self._left -= 1
                 await self._show(Showing(partial=partial, step=step, trail=journal.trail))
 

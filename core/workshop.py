@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from core.catalogue.deployments import Catalogue
     from core.contract.reply import Reply
     from core.contract.request import ImageRequest
-    from core.generation import Generator, Showing
+    from core.generation import Generator
     from core.keeping.job import Job, Order
     from core.keeping.jobs import Jobs
     from core.keeping.pictures import Pictures
@@ -172,11 +172,9 @@ class Workshop:
             plan,
             envelope.journal,
             images=request.images,
-            partials=0,
             api_version=order.api_version,
             event_id=order.event_id,
             time=Time(ends_at=ends_at, attempt_seconds=self._seconds, patience=self._patience),
-            show=_to_nobody,
         )
         end = await books.settled(drawing)
         return await Composer(envelope, self._hosting(order, ends_at)).compose(end)
@@ -239,10 +237,6 @@ class _Run:
 def lease_of(job_seconds: float) -> dt.timedelta:
     """How long a job that has asked may be silent before its process counts as dead."""
     return dt.timedelta(seconds=job_seconds) + _SLACK
-
-
-async def _to_nobody(_: Showing) -> None:
-    """Show a partial image where no caller waits."""
 
 
 def _wanted(order: Order) -> ImageRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import importlib.util
 import json
@@ -69,7 +70,11 @@ def load_function_app(settings: dict[str, str]) -> ModuleType:
     ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID", "AzureWebJobsStorage", "WEBSITE_INSTANCE_ID")
     others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with mock.patch.dict(os.environ, {**others, **settings}, clear=True):
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            gc.enable()  # it freezes what is there when it has started: here that is what tests have left
+            gc.unfreeze()
     return module
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from core.bootstrap import build
 from core.gateway import Call
 from core.settings import read_settings
 from tests.fakes import Clock, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment
+
+
+def call(**fields: Any) -> Call:
+    """A call for a picture."""
+    return Call(
+        deployment="gpt-image-1",
+        headers=[("authorization", f"Bearer {KEY}")],
+        body=json.dumps({"model": "m", "prompt": PROMPT, **fields.pop("body", {})}).encode(),
+        **fields,
+    )
 
 
 async def test_the_time_of_a_call_begins_with_its_arrival() -> None:
@@ -18,12 +31,16 @@ async def test_the_time_of_a_call_begins_with_its_arrival() -> None:
     gateway = build(read_settings(environment("https://example.openai.azure.com")), connection=connection, clock=clock)
     arrived_at = clock()
     clock.pass_by(221)
-    reply = await gateway.generate_image(
-        Call(
-            deployment="gpt-image-1",
-            headers=[("authorization", f"Bearer {KEY}")],
-            body=json.dumps({"model": "m", "prompt": PROMPT}).encode(),
-            arrived_at=arrived_at,
-        )
-    )
+    reply = await gateway.generate_image(call(arrived_at=arrived_at))
     assert (504, []) == (reply.status, connection.requests)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_nothing_is_begun_when_the_process_ends(stream: bool) -> None:
+    """A call that comes once the others have had their time is turned away unasked: nobody would see its picture."""
+    connection = FakeConnection(Row(pieces=[b"{}"]))
+    gateway = build(read_settings(environment("https://example.openai.azure.com")), connection=connection)
+    gateway.end_calls()
+    reply = await gateway.generate_image(call(body={"stream": stream}))
+    assert (503, []) == (reply.status, connection.requests)
+    assert "x-should-retry" not in reply.headers

@@ -138,3 +138,12 @@ async def test_a_head_and_the_end():
     holder.close()
     await asyncio.sleep(0)
     assert ([HEAD], True) == (transport.pieces, holder.is_closing())
+
+
+async def test_a_caller_who_goes_between_head_and_body():
+    """Nothing is written to a connection that has been lost."""
+    transport = Sent()
+    HeadHolder(transport).write(HEAD)
+    transport.close()
+    await asyncio.sleep(0)
+    assert [] == transport.pieces

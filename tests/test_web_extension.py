@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from azurefunctions.extensions import base
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 
 import web_extension
-from web_extension import Request, Response, StreamingResponse, WebApp
+from web_extension import Request, Response, WebApp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -101,7 +101,7 @@ class Reader:
         event, self._event = self._event, None
         if event is not None:
             return event
-        if self._closing is not None:
+        if self._closing is not None or self._work.cancelled():
             raise Overdue
         if self._work.done():
             self._is_told = True
@@ -113,7 +113,7 @@ class Reader:
     async def aclose(self) -> None:
         """Stop reading. What the generation holds is freed, or, where its end is to be kept, that is waited for.
 
-        It goes on by itself where the closing task is cancelled: a caller's leaving is told to it again and again.
+        It goes on by itself where whoever closes is cancelled meanwhile.
         """
         if self._work.done():
             self._end()
@@ -136,7 +136,6 @@ class Reader:
         if self._is_left:
             return
         self._event = showing
-        del showing  # megabytes, and it may be long until more is wanted
         self._wanted = asyncio.get_running_loop().create_future()
         self._news.ring()
         await self._wanted

@@ -91,10 +91,12 @@ class Desk:
         chance: Callable[[], float],
         patience: float = PATIENCE_SECONDS,
         at_rest: Callable[[], None] = lambda: None,
+        give_back: Callable[[Settlement], None] | None = None,
     ) -> None:
         """`now` is Unix time in ms; `wait` lets seconds go by; `chance` gives a number from 0 up to 1.
 
-        `patience` is how long a call waits at most. `at_rest` is called when nobody waits any more.
+        `patience` is how long a call waits at most. `at_rest` is called when nobody waits any more. `give_back` settles
+        what a caller had reserved who left in that very moment; by then another desk may be the key's.
         """
         self._counters = counters
         self._now = now
@@ -102,6 +104,7 @@ class Desk:
         self._chance = chance
         self._patience = patience
         self._at_rest = at_rest
+        self._give_back = give_back or self.settle
         self._waiting: list[_Waiting] = []
         self._settling: list[_Settling] = []
         self._asking: list[_Asking] = []
@@ -189,7 +192,7 @@ class Desk:
         if not waiting.answer.done():
             waiting.answer.cancel()  # the next round sees it
         elif isinstance(waiting.answer.result(), Granted):
-            self.settle(Settlement(id=waiting.ask.id))
+            self._give_back(Settlement(id=waiting.ask.id))
 
     async def _serve(self) -> None:
         races = failures = 0

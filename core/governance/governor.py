@@ -213,6 +213,7 @@ class Governor:
                 chance=self._chance,
                 patience=self._patience,
                 at_rest=lambda: self._clear(key_id),
+                give_back=lambda settlement: self._desk(key_id).settle(settlement),
             )
         return desk
 

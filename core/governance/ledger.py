@@ -28,7 +28,7 @@ GATHER_SECONDS: Final = 0.05
 """How long a call waits for others, to be written with them in one transaction and one row of sums. A process that is
 killed loses so much more."""
 MOST_WAITING: Final = 10_000
-"""How many rows wait at most: some 20 MB, and the calls of half an hour at five a second."""
+"""How many rows wait at most: 6 to 20 MB, and the calls of half an hour at five a second."""
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries while the store cannot be reached; they double from the first to the longest."""
@@ -148,7 +148,7 @@ class Ledger:
         try:
             batch = self._rollups.batch(partition, lines)
         except Exception:
-            self._lose(partition, len(lines))  # one of them is a fault of ours, and would be one again
+            self._lose_unsound(partition)
             raise
         try:
             await self._list_caller(partition)
@@ -176,6 +176,17 @@ class Ledger:
         self._losses.add(count)
         self._rollups.let_go(partition)  # the last transaction may have been made all the same
         self._take(partition, count)
+
+    def _lose_unsound(self, partition: str) -> None:
+        """Lose the calls of which no row can be made, a fault of ours; if it is none of theirs, all that wait."""
+        lines = self._waiting.pop(partition)
+        sound = deque(line for line in lines if line.is_sound)
+        if len(sound) == len(lines):
+            sound.clear()
+        if sound:
+            self._waiting[partition] = sound
+        self._losses.add(len(lines) - len(sound))
+        self._size -= len(lines) - len(sound)
 
     def _take(self, partition: str, count: int) -> None:
         lines = self._waiting[partition]

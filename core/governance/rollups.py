@@ -47,6 +47,14 @@ class Line:
         """What it adds to the sums of each deployment."""
         return self._entry.sums()
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can be made ready at all."""
+        try:
+            return bool(self.row) and bool(self.sums)
+        except Exception:  # noqa: BLE001 -- whatever it is, the ledger has told of it and must not meet it again
+            return False
+
 
 class Batch(Struct, frozen=True, kw_only=True):
     """One transaction."""

@@ -170,7 +170,7 @@ class AzureContainer:
             await self._calls.bounded(write)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)  # and no Struct, whose repr would show the signed URL
 class AzureContent:
     """A blob that is being read, over the gateway's own connection: its pieces are handed on as they come."""
 

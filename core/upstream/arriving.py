@@ -56,6 +56,7 @@ class Answer:
         self._unread = 0
         self._is_paused = False
         self._failure: str | None = None
+        self._is_overdue = False
         self._bell = Bell()
 
     # -- for the reader --
@@ -79,6 +80,7 @@ class Answer:
 
     async def _next_piece(self, limit: Limit | None) -> bytes:
         """What has come since the last piece, as one: each costs its way through the house. Empty at the end."""
+        self._check_time(limit)
         while not self._pieces:
             if self.is_whole:
                 return b""
@@ -90,6 +92,17 @@ class Answer:
         self._unread = 0
         self.resume()
         return piece
+
+    def _check_time(self, limit: Limit | None) -> None:
+        """Raise TimeoutError the second time that nothing is left of it.
+
+        An upstream that never pauses is never waited for. What comes as the time ends is still taken.
+        """
+        if limit is None or self.is_whole or limit() > 0:
+            return
+        if self._is_overdue:
+            raise TimeoutError
+        self._is_overdue = True
 
     async def _news(self, seconds: float | None = None) -> bool:
         """Wait until something has come; False: nothing has within so many seconds. Raises Lost."""

@@ -1,6 +1,6 @@
 """Receiving an answer: its pieces, read within limits, become partial images and one outcome.
 
-No limit is held while a partial image is shown: how long that takes is the caller's doing, not upstream's.
+How long a partial image is shown is the caller's doing: it does not count as upstream's silence, only as time.
 """
 
 from __future__ import annotations

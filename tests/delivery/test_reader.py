@@ -172,3 +172,11 @@ async def test_nobody_listens_for_the_end_of_the_process_any_more():
         await reader.aclose()
 
     assert not grace._listeners
+
+
+async def test_a_generation_that_ends_cancelled():
+    """Whoever reads it is told that its time is over: the cancellation was not theirs."""
+    reader = Reader(Generation(asyncio.CancelledError()).draw, Grace(), envelope(), seconds=60)
+    with pytest.raises(Overdue):
+        await reader.wait()
+    await reader.aclose()

@@ -315,3 +315,24 @@ async def test_the_end_of_the_process_does_not_wait_for_ever(caplog: pytest.LogC
     assert process.governor.lost == 1
     assert "Settlements lost: 1" in caplog.text
     assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_a_caller_who_leaves_at_any_moment_of_being_let_through() -> None:
+    """Whichever turn of the loop it leaves in, what it may have reserved is given back, and the end waits for that."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    for turns in range(30):
+        process = Process()
+        calling = asyncio.create_task(process.admit(limits(images=100)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if calling.done():
+            break
+        calling.cancel()
+        await asyncio.wait({calling})
+        await process.governor.flush(5)
+        account = (await Counters(process.table.table(COUNTERS), "team-a").read()).account
+        standing = account.standing(0, limits(images=100))
+        assert (turns, 0) == (turns, standing.in_flight)
+    assert turns > 3
+    assert not faults

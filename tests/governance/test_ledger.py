@@ -184,18 +184,20 @@ async def test_what_no_table_takes(caplog: pytest.LogCaptureFixture) -> None:
     assert ["1", "3"] == sorted(event_ids(await calls_of(tables)))
     assert (2, 1) == ((await report(tables)).totals.calls, process.ledger.lost)
     assert any('"fault":"ValueError"' in message for message in caplog.messages)
+    assert any(message.startswith("1 calls are missing from the ledger") for message in caplog.messages)
 
 
 async def test_a_call_that_cannot_be_made_ready(caplog: pytest.LogCaptureFixture) -> None:
-    """A fault of ours in one call is not met again and again: it is lost, said, and holds up nobody else's."""
+    """A fault of ours in one call is not met again and again: it is lost, and said, and all others are written."""
     tables = MemoryTables()
     process = Process(tables)
+    broken = entry(event_id="broken", outcome=None)
     with caplog.at_level(logging.ERROR):
-        await process.keep(entry("team-b", outcome=None), entry())
+        await process.keep(*(entry(event_id=str(number)) for number in range(3)), broken, entry(event_id="3"))
 
-    assert (1, 0, 1) == (len(await calls_of(tables)), process.ledger.waiting, process.ledger.lost)
+    assert ["0", "1", "2", "3"] == sorted(event_ids(await calls_of(tables)))
+    assert (0, 1) == (process.ledger.waiting, process.ledger.lost)
     assert any('"fault":"TypeError"' in message for message in caplog.messages)
-    assert any(message.startswith("1 calls are missing from the ledger") for message in caplog.messages)
 
 
 async def test_no_more_room(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 HEAD = """
 import asyncio, logging, os, time
 import azure.functions as func
-from web_extension import Request, Response, StreamingResponse
+from starlette.responses import StreamingResponse
+from web_extension import Request, Response
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 """
 HELLO = """

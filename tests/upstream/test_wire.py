@@ -480,3 +480,29 @@ async def test_a_piece_that_does_not_come():
     connected.says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
     with pytest.raises(TimeoutError):
         await anext(connected.answer.pieces(lambda: 0.0))
+
+
+async def test_a_body_that_never_pauses():
+    """The time of an answer ends also where there is always another piece; what came as it ended is still taken."""
+    connected = Connected()
+    connected.says(CHUNKED)
+    left = iter([1.0, 0.0, 0.0])
+    pieces = connected.answer.pieces(lambda: next(left))
+    for _ in range(2):
+        connected.says(b"1\r\nx\r\n")
+        assert await anext(pieces) == b"x"
+    connected.says(b"1\r\nx\r\n")
+
+    with pytest.raises(TimeoutError):
+        await anext(pieces)
+
+
+async def test_a_body_that_is_there_whole_when_its_time_is_over():
+    """What has come whole is read to its end: nothing of it need be waited for."""
+    connected = Connected()
+    connected.says(CHUNKED + b"1\r\nx\r\n")
+    pieces = connected.answer.pieces(lambda: 0.0)
+    assert await anext(pieces) == b"x"
+    connected.says(b"1\r\ny\r\n0\r\n\r\n")
+
+    assert [b"y"] == [piece async for piece in pieces]

@@ -4,9 +4,9 @@ import asyncio
 import contextvars
 
 import azure.functions as func
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 
-from web_extension import Request, Response, StreamingResponse
+from web_extension import Request, Response
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
