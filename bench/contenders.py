@@ -105,7 +105,8 @@ class Gateway(Contender):
         """With a catalogue, families and keys as in production."""
         python = installing.GATEWAY / "bin" / "python"
         return Start(
-            command=["make", "-s", "serve", f"PORT={port}", f"PYTHON={python}"],
+            # -o: what a developer's own .venv lacks is nothing to be installed into this one.
+            command=["make", "-s", "-o", ".venv/.local", "serve", f"PORT={port}", f"PYTHON={python}"],
             env=clean_environment(self.settings(upstream, kinds)),
         )
 
