@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -76,18 +77,27 @@ class Upstream:
             return credential
         patience = ask.patience or self._patience
         sent_at = self._clock()
+        async with AsyncExitStack() as stack:
+            response = await self._sent(_request(ask, credential), time, patience, stack)
+            if isinstance(response, Failed):
+                return response
+            if response.status // 100 == 2:
+                outcome = await _received(ask, response, time, patience, show)
+                return await self._finished(ask, outcome, time)
+            seconds = self._clock() - sent_at
+            body = await receive_error(response, time)
+            return reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
+
+    async def _sent(
+        self, request: HttpRequest, time: Time, patience: Patience, stack: AsyncExitStack
+    ) -> HttpResponse | Failed:
+        """Send the request and wait for the head of the answer; or say why there is none.
+
+        Here alone an attempt can come to have surely not been sent: later it may have been paid for.
+        """
         try:
-            async with (
-                time.limit(patience.first_byte) as limit,
-                self._connection.send(_request(ask, credential)) as response,
-            ):
-                limit.reschedule(None)  # the head is there; what follows has limits of its own
-                if response.status // 100 == 2:
-                    outcome = await _received(ask, response, time, patience, show)
-                    return await self._finished(ask, outcome, time)
-                seconds = self._clock() - sent_at
-                body = await receive_error(response, time)
-                return reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
+            async with time.limit(patience.first_byte):
+                return await stack.enter_async_context(self._connection.send(request))
         except NotSent:
             return Failed(reason=Reason.UNREACHABLE)
         except Lost:

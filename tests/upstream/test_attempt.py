@@ -684,3 +684,11 @@ async def test_nothing_more_is_read_than_is_wanted():
         for _ in range(20):
             await asyncio.sleep(0)
         assert read == [0]
+
+
+async def test_a_fault_after_the_head_is_never_surely_not_sent():
+    """What goes wrong once upstream has answered is not told as unreachable: that would be asked, and paid, again."""
+    connection = FakeConnection(Row(headers=SSE, pieces=[NotSent("a mistake of ours")]))
+    with pytest.raises(NotSent):
+        await outcome_of(upstream(connection).attempt(ask(target(), stream=True)))
+    assert connection.open_now == 0
