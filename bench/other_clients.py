@@ -29,7 +29,7 @@ class HttpxConnection:
         self._client = client
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest) -> AsyncIterator[HttpxResponse]:
+    async def send(self, request: HttpRequest, limit: Limit | None = None) -> AsyncIterator[HttpxResponse]:
         """Send a request (see Connection.send)."""
         import httpx  # noqa: PLC0415 -- its cost is what is measured
 
@@ -37,7 +37,8 @@ class HttpxConnection:
             request.method, request.url, headers=dict(request.headers), content=request.body
         )
         try:
-            response = await self._client.send(made, stream=True)
+            async with asyncio.timeout(None if limit is None else limit()):
+                response = await self._client.send(made, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             raise NotSent(type(error).__name__) from None
         except httpx.TransportError as error:
@@ -144,10 +145,10 @@ class Late:
         self._make = make
         self._made: Connection | None = None
 
-    def send(self, request: HttpRequest) -> Any:
+    def send(self, request: HttpRequest, limit: Limit | None = None) -> Any:
         """Send a request (see Connection.send)."""
         self._made = self._made or self._make()
-        return self._made.send(request)
+        return self._made.send(request, limit)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,19 @@ from core.storage.memory import MemoryTables
 from core.upstream.http1 import Http1Connection
 from core.upstream.identity import NoIdentity
 from localhost import azurite as emulator
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from core.storage.account import Account
     from core.storage.tables import Tables
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been collected to itself: half a million objects, looked at again and again for nothing."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +57,7 @@ def azurite_account(azurite: str) -> Account:
 @pytest.fixture
 async def azure_tables(azurite_account: Account, prefix: str) -> AsyncIterator[AzureTables]:
     """Empty tables in Azurite."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     yield AzureTables(azurite_account, connection, NoIdentity(), prefix=prefix)
     await connection.aclose()
 

@@ -73,11 +73,12 @@ class FakeConnection:
         self._clock = clock
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest) -> AsyncIterator[FakeResponse]:
+    async def send(self, request: HttpRequest, limit: Limit | None = None) -> AsyncIterator[FakeResponse]:
         self.requests.append(request)
         row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
         if row.gate is not None:
-            await row.gate.wait()
+            async with asyncio.timeout(None if limit is None else limit()):
+                await row.gate.wait()
         if self._clock is not None:
             self._clock.pass_by(row.takes)
         if row.raises is not None:

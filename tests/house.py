@@ -22,6 +22,7 @@ from core.upstream.http1 import Http1Connection
 from emulator.loopback import serving
 from emulator.server import running
 from localhost.host import Host
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -132,7 +133,7 @@ async def house(
         async with (
             _connected(module, values, clock=clock, wait=wait, now=now, tables=tables),
             serving(Host(module.app, "", values)) as url,
-            httpx.AsyncClient(base_url=url, timeout=30) as http,
+            httpx.AsyncClient(base_url=url, timeout=HANGS_SECONDS) as http,
         ):
             yield House(url, http, azure.url, azure.calls, module)
 

@@ -16,6 +16,7 @@ from core.generation import Drawn, GaveUp, Generator, Limits, Showing
 from core.journal import Journal
 from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, partial, picture, plan, step, target
 from tests.shown import told
+from tests.waiting import HANGS_SECONDS
 
 GONE = failed(Reason.UNREACHABLE)
 CUT = failed(Reason.CUT_SHORT, status=200)
@@ -201,7 +202,7 @@ async def test_partial_images_across_targets():
 async def test_partial_images_come_at_once():
     """A partial image is shown before the attempt goes on."""
     stage = Stage(a=[[partial(), asyncio.Event()]])
-    async with asyncio.timeout(5), aclosing(stage.generate(one_of_each("a"), partials=1)) as events:
+    async with asyncio.timeout(HANGS_SECONDS), aclosing(stage.generate(one_of_each("a"), partials=1)) as events:
         assert isinstance(await anext(events), Showing)
 
 

@@ -61,10 +61,15 @@ class Answer:
 
     # -- for the reader --
 
-    async def head(self) -> None:
-        """Wait until status and headers are there. Raises Lost."""
+    async def head(self, limit: Limit | None = None) -> None:
+        """Wait until status and headers are there, as long as `limit` then says. Raises Lost or TimeoutError.
+
+        What has come as the time ends is taken, also by a process that stood still meanwhile.
+        """
         while not self.begun:
-            await self._news()
+            in_time = await self._news(limit)
+            if not in_time and not self.begun:
+                raise TimeoutError
 
     async def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
         """The body as it comes (see HttpResponse.pieces)."""
@@ -84,7 +89,7 @@ class Answer:
         while not self._pieces:
             if self.is_whole:
                 return b""
-            in_time = await self._news(None if limit is None else limit())
+            in_time = await self._news(limit)
             if not in_time and not self._pieces and not self.is_whole:
                 raise TimeoutError
         piece = b"".join(self._pieces)  # one alone is not copied
@@ -104,11 +109,11 @@ class Answer:
             raise TimeoutError
         self._is_overdue = True
 
-    async def _news(self, seconds: float | None = None) -> bool:
-        """Wait until something has come; False: nothing has within so many seconds. Raises Lost."""
+    async def _news(self, limit: Limit | None) -> bool:
+        """Wait until something has come; False: nothing has in time. Raises Lost."""
         if self._failure is not None:
             raise Lost(self._failure)
-        return await self._bell.wait(seconds)
+        return await self._bell.wait(None if limit is None else limit())
 
     # -- for the wire --
 

@@ -96,8 +96,7 @@ class Upstream:
         Here alone an attempt can come to have surely not been sent: later it may have been paid for.
         """
         try:
-            async with time.limit(patience.first_byte):
-                return await stack.enter_async_context(self._connection.send(request))
+            return await stack.enter_async_context(self._connection.send(request, time.until(patience.first_byte)))
         except NotSent:
             return Failed(reason=Reason.UNREACHABLE)
         except Lost:

@@ -60,16 +60,17 @@ class HttpResponse(Protocol):
 class Connection(Protocol):
     """Sends requests."""
 
-    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
-        """Send a request and wait for the answer's head; leaving the context frees the connection.
+    def send(self, request: HttpRequest, limit: Limit | None = None) -> AbstractAsyncContextManager[HttpResponse]:
+        """Send a request and wait for the answer's head, as long as `limit` then says; leaving frees the connection.
 
-        Raises NotSent or Lost. Redirects are not followed: they would choose a host.
+        Raises NotSent, also where the time is over before anything has been sent; Lost; and TimeoutError where the
+        head does not come in time. Redirects are not followed: they would choose a host.
         """
         ...
 
 
 class NotSent(Exception):
-    """The request surely did not reach anybody: no name, no route, no handshake, no free connection."""
+    """The request surely did not reach anybody: no name, no route, no handshake, no free connection, no time."""
 
 
 class Lost(Exception):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from core.upstream.connection import HttpRequest, HttpResponse
+    from core.upstream.connection import HttpRequest, HttpResponse, Limit
     from core.upstream.wire import Wire
     from core.upstream.writing import Origin
 
@@ -36,9 +36,9 @@ class Http1Connection:
         """`most_connections` bounds the calls in flight to all targets together."""
         self._pool = Pool(connect_seconds=connect_seconds, idle_seconds=idle_seconds, most=most_connections)
 
-    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
+    def send(self, request: HttpRequest, limit: Limit | None = None) -> AbstractAsyncContextManager[HttpResponse]:
         """Send a request (see Connection.send)."""
-        return _Exchange(self._pool, request)
+        return _Exchange(self._pool, request, limit)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -48,21 +48,22 @@ class Http1Connection:
 class _Exchange:
     """One request and its answer, on a wire that is given back however they end."""
 
-    __slots__ = ("_pool", "_request", "_taken")
+    __slots__ = ("_limit", "_pool", "_request", "_taken")
 
-    def __init__(self, pool: Pool, request: HttpRequest) -> None:
+    def __init__(self, pool: Pool, request: HttpRequest, limit: Limit | None) -> None:
         self._pool = pool
         self._request = request
+        self._limit = limit
         self._taken: tuple[Origin, Wire] | None = None
 
     async def __aenter__(self) -> HttpResponse:
         origin, text = written(self._request)
-        wire = await self._pool.lease(origin)
+        wire = await self._pool.lease(origin, self._limit)
         self._taken = origin, wire
         try:
             # Nothing is waited for between the lease and this: what was open is written to.
             answer = wire.ask(text, for_body=self._request.method != "HEAD")
-            await answer.head()
+            await answer.head(self._limit)
         except BaseException:
             self._give_back()
             raise

@@ -16,6 +16,7 @@ from core.upstream.dialing import dial
 from core.upstream.wire import READ_BYTES, Wire
 
 if TYPE_CHECKING:
+    from core.upstream.connection import Limit
     from core.upstream.writing import Origin
 
 
@@ -25,8 +26,8 @@ class Pool:
     def __init__(self, *, connect_seconds: float, idle_seconds: float, most: int) -> None:
         """`most` bounds the calls at once, and the connections that are kept together with them.
 
-        A call waits at most `connect_seconds` for its turn, and then as long to be connected. A connection that
-        nobody has used for `idle_seconds` is not used again.
+        A call waits at most `connect_seconds` for its turn, and then as long to be connected, and both together no
+        longer than its own limit says. A connection that nobody has used for `idle_seconds` is not used again.
         """
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
@@ -40,14 +41,18 @@ class Pool:
         self._tidying: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def lease(self, origin: Origin) -> Wire:
+    async def lease(self, origin: Origin, limit: Limit | None = None) -> Wire:
         """Give an open wire that nobody else has, to be given back in any case. Raises NotSent."""
-        await self._take_turn()
+        await self._take_turn(limit)
         try:
-            return self._kept(origin) or await self._connected(origin)
+            wire = self._kept(origin) or await self._connected(origin, limit)
         except BaseException:
             self._turns.release()
             raise
+        if limit is not None and limit() <= 0:
+            self.give_back(origin, wire)
+            raise NotSent("no time is left to send it")
+        return wire
 
     def give_back(self, origin: Origin, wire: Wire) -> None:
         """Take back what `lease` gave, whatever has become of it."""
@@ -68,12 +73,16 @@ class Pool:
             wire.abort()
         await self._none_is_open.wait()  # the next turns of the loop
 
-    async def _take_turn(self) -> None:
+    def _seconds(self, limit: Limit | None) -> float:
+        """How long a step on the way to a connection may take."""
+        return self._connect_seconds if limit is None else min(self._connect_seconds, limit())
+
+    async def _take_turn(self, limit: Limit | None) -> None:
         if not self._turns.locked():
             await self._turns.acquire()  # at once
             return
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with asyncio.timeout(self._seconds(limit)):
                 await self._turns.acquire()
         except TimeoutError:
             raise NotSent("all connections are in use") from None
@@ -90,11 +99,11 @@ class Pool:
             wire.abort()
         return None
 
-    async def _connected(self, origin: Origin) -> Wire:
+    async def _connected(self, origin: Origin, limit: Limit | None) -> Wire:
         if len(self._open) >= self._most:
             self._close_the_oldest()
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with asyncio.timeout(self._seconds(limit)):
                 tls = self._tls if origin.secure else None
                 wire = await dial(origin, tls, partial(Wire, self._buffer, partial(self._forget, origin)))
         except (OSError, UnicodeError) as error:  # time-outs and what TLS has to say are OSErrors

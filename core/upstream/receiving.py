@@ -64,6 +64,11 @@ class Time(Struct, frozen=True, kw_only=True):
         left = max(0.0, self.ends_at - self.clock())
         return left if seconds is None else min(left, seconds)
 
+    def until(self, seconds: float) -> Limit:
+        """Bound several waits together, as `left` bounds one from now on."""
+        ends_at = min(self.ends_at, self.clock() + seconds)
+        return lambda: max(0.0, ends_at - self.clock())
+
     def limit(self, seconds: float | None = None) -> asyncio.Timeout:
         """Bound a wait by what is left of the attempt, and by `seconds`."""
         return asyncio.timeout(self.left(seconds))
@@ -160,8 +165,7 @@ async def told_apart(
         return True, response
     if not asked or "json" in kind:
         return False, response
-    ends_at = time.clock() + time.left(patience.idle)
-    begun = _Begun(response, lambda: max(0.0, ends_at - time.clock()))
+    begun = _Begun(response, time.until(patience.idle))
     read = begun.read
     while not read.strip() and len(read) < MOST_BLANK_BYTES and (piece := await anext(begun.rest, None)) is not None:
         read += piece

@@ -34,6 +34,7 @@ from core.upstream.identity import NoIdentity
 from tests.access.signing import AUDIENCE, CLAIMS, ISSUER, SECRET, token
 from tests.access.storing import NOW, OUT_OF_REACH, Wall, Watched, stored_keys
 from tests.fakes import Clock
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -258,7 +259,7 @@ def test_any_sequence_in_azurite(azurite: str, steps: list[tuple[Any, ...]], num
     async def over_azurite() -> None:
         account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
         assert account is not None
-        connection = Http1Connection(connect_seconds=5.0)
+        connection = Http1Connection(connect_seconds=HANGS_SECONDS)
         try:
             await play(AzureTables(account, connection, NoIdentity(), prefix=f"t{number.hex[:16]}"), steps)
         finally:

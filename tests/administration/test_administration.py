@@ -25,6 +25,7 @@ from core.governance.usage import UsageReports
 from tests.access.storing import TERMS, Terms, Wall, Watched
 from tests.fakes import Clock
 from tests.house import ROOT, environment
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from core.storage.tables import Tables
@@ -157,6 +158,6 @@ def test_nothing_of_it_is_imported_before_it_is_asked() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=HANGS_SECONDS,
     )
     assert [] == json.loads(done.stdout)

@@ -11,6 +11,7 @@ import pytest
 from bench.other_clients import CLIENTS
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from emulator.loopback import serving
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,5 +77,5 @@ async def test_an_answer_that_is_cut_short(connection: Connection, url: str) -> 
 async def test_an_answer_that_falls_silent(connection: Connection, url: str) -> None:
     """It is waited for as long as was said."""
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_SECONDS):
             await answered(connection, f"{url}/silent", seconds=0.05)

@@ -28,6 +28,7 @@ from core.stores import Stores
 from core.upstream.http1 import Http1Connection
 from core.upstream.identity import NoIdentity
 from tests.house import KEY, PROMPT, environment, key_record
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -167,10 +168,10 @@ class DeadlyConnection:
         self._death = death
 
     @asynccontextmanager
-    async def send(self, request: Any) -> AsyncIterator[Any]:
+    async def send(self, request: Any, limit: Any = None) -> AsyncIterator[Any]:
         """Send a request (see Connection.send)."""
         self._death.reach("before ask")
-        async with self._connection.send(request) as response:
+        async with self._connection.send(request, limit) as response:
             self._death.reach("after head")
             yield _Answer(response, self._death)
 
@@ -199,7 +200,7 @@ async def gateway(
     `now` is the gateway's wall clock, and not that of its signatures, which Azurite compares with its own.
     """
     death = death or Death()
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     built = construct(
         read_settings(scene.settings),
         connection=DeadlyConnection(connection, death),

@@ -13,6 +13,7 @@ import pytest
 from tests.chaos.proxy import DROPPED, Fate, dropping
 from tests.house import KEY, PROMPT, house
 from tests.http.wire import path
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tests.house import House
 
 CALLERS, NAMES, SEED = 200, 50, 4711
-SECONDS = 60.0
+SECONDS = HANGS_SECONDS
 """Within which all must have their answers."""
 DELAY_SECONDS = 0.3
 """Of every answer of the model."""

@@ -16,6 +16,7 @@ from core.upstream.identity import NoIdentity
 from emulator.server import running
 from tests.chaos.dying import Scene, dying, gateway, order_and_die, take_and_die
 from tests.chaos.survivor import Later, Survivor, heard, id_of_the_letter, in_flight
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +39,7 @@ LOST = ("failed", "outcome_unknown")
 @pytest.fixture
 async def queues(azurite_account: Account, prefix: str) -> AsyncIterator[AzureQueues]:
     """The queues of the scene."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     yield AzureQueues(azurite_account, connection, NoIdentity(), prefix=prefix)
     await connection.aclose()
 

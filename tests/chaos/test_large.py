@@ -13,6 +13,7 @@ import pytest
 from localhost import azurite
 from tests.house import KEY, PROMPT, environment
 from tests.http.wire import path
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, Running, running
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ BLOCKS = 7 * (4 << 20)
 has not taken back yet; less than the picture itself. Four are measured on an idle machine."""
 TRIES = 2
 """Whatever else goes on on the machine can only add to a peak."""
-SECONDS = 60.0
+SECONDS = HANGS_SECONDS
 MOST_LOOKS = 5_000
 """At a job that is drawn in some seconds."""
 CATALOGUE = {
@@ -125,15 +126,18 @@ def test_as_url(settings: dict[str, str]) -> None:
 
 def test_as_replay(settings: dict[str, str]) -> None:
     """Keeping the answer takes the blocks beside it; a replay takes nothing else."""
-    with gateway(settings) as first:
-        first.draw("small", headers={"idempotency-key": "small"})
-        idle = first.idle
-        answer = first.draw("large", headers={"idempotency-key": "large"})
-        assert first.peak - idle <= IN_FLIGHT + BLOCKS
+    peaks = []
+    for attempt in range(TRIES):
+        with gateway(settings) as first:
+            first.draw("small", headers={"idempotency-key": f"small-{attempt}"})
+            idle = first.idle
+            answer = first.draw("large", headers={"idempotency-key": f"large-{attempt}"})
+            peaks.append(first.peak - idle)
+    assert min(peaks) <= IN_FLIGHT + BLOCKS
     with gateway(settings) as other:
-        other.draw("small", headers={"idempotency-key": "small"})
+        other.draw("small", headers={"idempotency-key": f"small-{TRIES - 1}"})
         idle = other.idle
-        again = other.draw("large", headers={"idempotency-key": "large"})
+        again = other.draw("large", headers={"idempotency-key": f"large-{TRIES - 1}"})
         assert other.peak - idle <= BLOCKS
     assert ("true", answer.content) == (again.headers["idempotent-replayed"], again.content)
 

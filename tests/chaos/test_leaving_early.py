@@ -15,6 +15,7 @@ from core.settings import read_settings
 from core.storage.memory import MemoryTables
 from tests.fakes import COMPLETED, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ async def test_a_repeat_is_answered(table: str, headers: dict[str, str], status:
 
 
 async def _until_it_has_ended(gateway: Any, job_id: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_SECONDS):
         while True:
             shown = await gateway.job(job_id, [("authorization", f"Bearer {KEY}")])
             if b'"status":"succeeded"' in b"".join(shown.whole):

@@ -11,10 +11,11 @@ from openai import AsyncAzureOpenAI, AzureOpenAI
 
 from tests.clients.told import API_VERSION, COMPLETED, CUT, LOST, PARTIAL, REFUSED, named, pixels
 from tests.house import KEY, PROMPT
+from tests.waiting import HANGS_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SECONDS = 20
+SECONDS = HANGS_SECONDS
 
 BY_KEY = pytest.mark.parametrize("credential", ["azure_ad_token", "api_key"])
 

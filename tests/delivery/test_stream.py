@@ -27,6 +27,7 @@ from tests.delivery.scripted import (
     showing,
 )
 from tests.fakes import COMPLETED, PARTIAL, Clock, failed, refused
+from tests.waiting import HANGS_SECONDS
 
 SOON = 0.01
 NEVER = 60.0
@@ -132,7 +133,7 @@ async def test_a_picture_of_megabytes():
 async def test_an_event_goes_out_before_the_next_is_there():
     """What there is of the stream is handed on at once."""
     reply = await start(Generation(showing(), asyncio.Event(), drawn()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         piece = await anext(aiter(reply.body))
     await reply.body.aclose()
 
@@ -467,7 +468,7 @@ async def test_time_that_ends_while_the_next_event_is_awaited(monkeypatch):
             closed.set()
 
     reads = Reader(silent, Grace(), envelope(), seconds=0.02)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         with pytest.raises(Overdue):
             await reads.wait()
         await reads.aclose()
@@ -487,7 +488,7 @@ async def test_a_caller_that_stops_reading_does_not_hold_upstream(monkeypatch):
             closed.set()
 
     reads = Reader(endless, Grace(), envelope(), seconds=0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await reads.wait()
         await closed.wait()
         with pytest.raises(Overdue):

@@ -7,6 +7,7 @@ import pytest
 
 from emulator.server import running
 from tests.emulator.asking import Azure
+from tests.waiting import HANGS_SECONDS
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading them takes longer than most tests
 
@@ -16,6 +17,6 @@ async def azure():
     key = {"api-key": "emulator-key"}
     async with (
         running() as emulator,
-        httpx.AsyncClient(base_url=emulator.url, headers=key, timeout=10, verify=NO_CERTIFICATES) as client,
+        httpx.AsyncClient(base_url=emulator.url, headers=key, timeout=HANGS_SECONDS, verify=NO_CERTIFICATES) as client,
     ):
         yield Azure(emulator, client)

@@ -8,6 +8,7 @@ import pytest
 
 from emulator.calls import Calls
 from tests.emulator.asking import PROMPT, VERSION
+from tests.waiting import HANGS_SECONDS
 
 
 async def test_a_call_is_recorded_as_it_came(azure):
@@ -71,7 +72,7 @@ async def test_a_client_that_leaves_is_noticed_at_once(azure, fault, stream):
 
     asking.cancel()
 
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await azure.calls.until(lambda calls: calls.open_now == 0)
     assert azure.calls.last.state == "left"
 
@@ -81,7 +82,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_noticed(azure):
     async with azure.opened("bytes-30000000") as answer:
         await anext(answer.aiter_raw())
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(HANGS_SECONDS):
         await azure.calls.until(lambda calls: calls.open_now == 0)
     assert (azure.calls.last.state, azure.calls.last.status) == ("left", 200)
 

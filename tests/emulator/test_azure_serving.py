@@ -16,6 +16,7 @@ from emulator.faults import FAULTS
 from emulator.server import running
 from tests.emulator.asking import VERSION, Azure
 from tests.loopback import serving
+from tests.waiting import HANGS_SECONDS
 
 CALL = f"/openai/deployments/gpt-image-1/images/generations?api-version={VERSION}"
 KEY = {"api-key": "emulator-key"}
@@ -98,7 +99,7 @@ def test_the_command(stop):
                 url = next(word for word in line.split() if word.startswith("http://"))
                 answer = client.post(url + CALL, json={"prompt": "A cat"}, headers={"api-key": "mine"})
                 process.send_signal(stop)
-                rest, problems = process.communicate(timeout=5)
+                rest, problems = process.communicate(timeout=HANGS_SECONDS)
             finally:
                 process.kill()
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.emulator.asking import Event, arrived, events
+from tests.waiting import HANGS_SECONDS
 
 PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.completed"
 DECIDED = {"background": "opaque", "output_format": "png", "quality": "high", "size": "1024x1024"}
@@ -165,7 +166,7 @@ async def test_a_stream_that_hangs_until_the_client_leaves(azure):
         lines = answer.aiter_lines()
         assert await anext(lines) == f"event: {PARTIAL}"
         assert azure.calls.open_now == 1
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await azure.calls.until(lambda calls: not calls.open_now)
 
     assert (azure.calls.last.state, azure.calls.last.status) == ("left", 200)

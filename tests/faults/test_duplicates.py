@@ -51,7 +51,7 @@ class World:
         await asyncio.sleep(0)
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest) -> AsyncGenerator[Answer]:
+    async def send(self, request: HttpRequest, _limit: Limit | None = None) -> AsyncGenerator[Answer]:
         """Answer as chance will have it (core.upstream.connection.Connection)."""
         ending = self.chance.choice(ENDINGS)
         self.endings[ending] += 1

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.house import KEY, PROMPT, environment
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, running
 
 STREAMS = 64
@@ -50,7 +51,7 @@ async def test_memory_of_many_streams() -> None:
             headers = {"authorization": f"Bearer {KEY}"}
             limits = httpx.Limits(max_connections=None)
             async with httpx.AsyncClient(
-                base_url=gateway.url, headers=headers, limits=limits, timeout=60, trust_env=False
+                base_url=gateway.url, headers=headers, limits=limits, timeout=HANGS_SECONDS, trust_env=False
             ) as client:
                 begun = asyncio.Semaphore(0)
                 await _read(client, begun, None)

@@ -15,6 +15,7 @@ from core.governance.usage import Days, GroupBy, UsageReports
 from core.storage.tables import MOST_ROWS_A_PAGE, StoreUnavailable
 from tests.fakes import Clock
 from tests.governance.statements import Statements
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -77,7 +78,7 @@ class Process:
     async def written(self) -> None:
         """Wait until nothing is being written."""
         assert self.ledger._writer is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS_SECONDS):
             await self.ledger._writer
 
     def kill(self) -> None:

@@ -24,6 +24,7 @@ from core.upstream.http1 import Http1Connection
 from core.upstream.identity import NoIdentity
 from tests.fakes import COMPLETED, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment, key_record
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from core.gateway import Gateway
@@ -60,7 +61,7 @@ async def status(gateway: Gateway, n: int) -> int:
 
 async def main(storage_string: str, prefix: str, *, calls: int, n: int, draws: bool) -> None:
     """Make all calls at the same time."""
-    connection = Http1Connection(connect_seconds=5)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     upstream = Upstream(draws=draws)
     keys = [key_record(rate_limit=RATES)]
     settings = read_settings(environment("https://example.openai.azure.com", GATEWAY_VIRTUAL_KEYS=keys))
@@ -80,10 +81,10 @@ class Upstream(FakeConnection):
         gate = None if draws else asyncio.Event()
         super().__init__(Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE], gate=gate))
 
-    def send(self, request: Any) -> Any:
+    def send(self, request: Any, limit: Any = None) -> Any:
         if not self.requests:
             say("asked")
-        return super().send(request)
+        return super().send(request, limit)
 
 
 def say(line: str) -> None:

@@ -16,6 +16,7 @@ from core.governance.reservations import Denied, Granted
 from core.storage.memory import MemoryTables
 from tests.governance.asking import LEASE, NOW, ask, limits, settlement
 from tests.governance.shaky import Fault, ShakyTable, a_moment
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from core.governance.account import Account
@@ -106,7 +107,7 @@ def test_whatever_fails_and_whenever(
 
     async def history() -> None:
         world = World()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS_SECONDS):
             await asyncio.gather(*(world.process(*each) for each in processes))
         await world.check()
 

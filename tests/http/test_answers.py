@@ -23,6 +23,7 @@ from tests.http.wire import (
     said,
     trail,
 )
+from tests.waiting import HANGS_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -281,7 +282,7 @@ class TestStream:
         """A partial image is with the caller while the next one is still being drawn; leaving ends the drawing."""
         headers = {"authorization": f"Bearer {KEY}"}
         body = {"model": "m", "prompt": PROMPT, "stream": True, "partial_images": 2}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS_SECONDS):
             async with gateway.http.stream(
                 "POST", path("fault-stream-hang-after-1"), headers=headers, json=body
             ) as response:

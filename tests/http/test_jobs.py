@@ -15,6 +15,7 @@ from tests.house import KEY, house, key_record
 from tests.http.governing import TRUST, USAGE, token
 from tests.http.wire import check_refusal, said
 from tests.mail import Mail
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -54,7 +55,7 @@ class Office:
         assert 202 == ordered.status_code, ordered.text
         if self.mail is not None:
             assert 1 <= await self.mail.deliver()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANGS_SECONDS):
             while True:
                 job: dict[str, Any] = (await self.look(ordered.headers["location"], key)).json()
                 if job["status"] not in {"queued", "running"}:
@@ -376,7 +377,7 @@ async def test_a_key_that_is_taken_back_meanwhile(queued) -> None:
 async def test_a_job_is_one_call_in_the_report(office) -> None:
     """Its order is none, and neither has failed."""
     await office.ended(await office.order(quality="low", size="1024x1024"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_SECONDS):
         while True:
             answer = await office.look(f"{USAGE}?group_by=key", token())
             lines = [each for each in answer.json()["usage"] if each["key_id"] == office.id("team-a")]

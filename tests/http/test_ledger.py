@@ -16,6 +16,7 @@ from core.storage.tables import StoreUnavailable
 from tests.governance.statements import Statements
 from tests.house import KEY, PROMPT, House, house
 from tests.http.test_who import SECRET, TRUST, token
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -63,7 +64,7 @@ class WatchedTables(MemoryTables):
 
     async def calls(self, count: int, payer: Payer = TEAM_A) -> list[dict[str, Any]]:
         """All calls of a payer, once there are so many."""
-        async with asyncio.timeout(10), self.written:
+        async with asyncio.timeout(HANGS_SECONDS), self.written:
             while len(found := (await Statements(self).calls(payer, OCTOBER)).as_json()["calls"]) < count:
                 await self.written.wait()
             return found
@@ -199,7 +200,7 @@ async def test_failed_calls(
 @pytest.mark.parametrize("deployment", ["hang", "stream-hang-after-1"])
 async def test_a_caller_who_leaves(gateway: House, tables: WatchedTables, deployment: str, stream: bool) -> None:
     """What was in flight when the caller left may be billed: it is charged at its estimate, and marked."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_SECONDS):
         call = asyncio.create_task(gateway.draw(deployment, **LOW, stream=stream))
         await gateway.calls.until(lambda calls: calls.open_now > 0)
         call.cancel()

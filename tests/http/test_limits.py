@@ -17,6 +17,7 @@ from core.storage.memory import MemoryTables
 from tests.governance.shaky import ShakyCounters, a_moment
 from tests.house import KEY, house, key_record
 from tests.http.wire import CATALOGUE, COMPLETED, events, refusal, said
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ async def settled(tables: Tables) -> Standing:
     """How the key stands once nothing is in flight, as another process sees it."""
     governor = Governor(tables, call_seconds=220, now=lambda: NOW, wait=a_moment, chance=lambda: 0.5)
     caller = Caller(id="team-a", allowance=ALLOWANCE)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         while (standing := await governor.usage(caller)).in_flight:  # noqa: ASYNC110 -- a store tells nobody
             await asyncio.sleep(0)
     return standing

@@ -20,6 +20,7 @@ from core.upstream.http1 import Http1Connection
 from core.upstream.identity import NoIdentity
 from tests.house import ROOT, environment, house, key_record
 from tests.http.wire import path, refusal, said
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -154,7 +155,7 @@ async def tables_of(connection_string: str) -> AsyncIterator[AzureTables]:
     """The tables that an app has in a storage account."""
     account = read_storage(Environment({"AzureWebJobsStorage": connection_string}))
     assert account is not None
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     try:
         yield AzureTables(account, connection, NoIdentity())
     finally:
@@ -173,6 +174,6 @@ async def alone(settings: dict[str, str]) -> tuple[int | None, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANGS_SECONDS):
         out, err = (part.decode() for part in await process.communicate())
     return process.returncode, out, err

@@ -14,6 +14,7 @@ from tests.access.storing import OUT_OF_REACH, Watched
 from tests.house import key_record
 from tests.http.governing import USAGE, Operator, governed, own_path, token
 from tests.http.wire import QUICK, said
+from tests.waiting import HANGS_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,7 +33,7 @@ async def operator():
 
 async def reported(operator: Operator, path: str, calls: int, **query: str) -> dict[str, Any]:
     """A report, once it has so many calls: the ledger is written behind the answers."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_SECONDS):
         while True:
             response = await operator.ask("GET", path, params=query)
             assert 200 == response.status_code, response.text
@@ -87,7 +88,7 @@ async def test_last_used(operator):
     """When a key was last used is shown, and does not change its record."""
     made = await operator.make(deployments=[QUICK], rate_limit=None, budget=None)
     await operator.house.draw(QUICK, key=made["key"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_SECONDS):
         while (record := await operator.show(made["virtual_key"]["id"]))["last_used_at"] is None:
             pass
     used = dt.datetime.fromisoformat(record["last_used_at"])

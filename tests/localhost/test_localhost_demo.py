@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 30
+SECONDS = HANGS_SECONDS
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import environment, running
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def refused(directory: Path, *arguments: str) -> tuple[int, str]:
     """Start a host that ends at once: its status, and what it said to stderr."""
     command = [sys.executable, "-m", "localhost", "--port", "0", *arguments]
     done = subprocess.run(
-        command, cwd=directory, env=environment(), capture_output=True, text=True, timeout=30, check=False
+        command, cwd=directory, env=environment(), capture_output=True, text=True, timeout=HANGS_SECONDS, check=False
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
@@ -228,7 +229,7 @@ def test_what_only_a_check_can_find(app: Write) -> None:
         env=environment({"WRONG": "GATEWAY_VIRTUAL_KEYS has an id twice"}),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS_SECONDS,
         check=False,
     )
     assert (1, "", "GATEWAY_VIRTUAL_KEYS has an id twice\n") == (done.returncode, done.stdout, done.stderr)

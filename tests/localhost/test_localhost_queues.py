@@ -14,6 +14,7 @@ import httpx
 import pytest
 from azure.storage.queue import QueueClient
 
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import environment, running
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def put(queue: QueueClient, text: str) -> None:
 
 def seen(host: Running) -> list[object]:
     """What a function of the app has seen next."""
-    found: list[object] = httpx.get(f"{host.url}/api/seen", timeout=20).json()
+    found: list[object] = httpx.get(f"{host.url}/api/seen", timeout=HANGS_SECONDS).json()
     return found
 
 
@@ -193,5 +194,7 @@ def test_what_is_wrong_at_the_start(
     (tmp_path / "host.json").write_text(json.dumps({"extensions": {"queues": host_json}}))
     env = environment({} if storage is None else {"AzureWebJobsStorage": storage})
     command = [sys.executable, "-m", "localhost", "--port", "0"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANGS_SECONDS, check=False
+    )
     assert (1, "", True) == (done.returncode, done.stdout, done.stderr.startswith(message)), done.stderr

@@ -16,11 +16,12 @@ from tests.fakes import FakeConnection
 from tests.fakes import Row as Answer
 from tests.storage.rows import row
 from tests.storage.service import FOUND, STORED, WRITTEN, account, answer, azure, failure, refusal, scripted
+from tests.waiting import HANGS_SECONDS
 
 
 async def test_nobody_listens() -> None:
     """The store cannot be reached: nothing was done."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     here = account("http://127.0.0.1:1/account")
     table = AzureTables(here, connection, NoIdentity()).table("Things")
     for ask in (
@@ -50,7 +51,7 @@ async def silent_server():
 
 async def test_the_store_does_not_answer() -> None:
     """A call ends when its time is up; a change may have been made all the same."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     async with silent_server() as address:
         here = account(address)
         table = AzureTables(here, connection, NoIdentity(), seconds=0.05).table("Things")

@@ -19,13 +19,14 @@ from tests.fakes import Clock, FakeConnection
 from tests.fakes import Row as Answer
 from tests.storage.rows import row
 from tests.storage.service import FOUND, HOST, STORED, Counting, account, answer, azure, failure, refusal, scripted
+from tests.waiting import HANGS_SECONDS
 
 IDENTITY = AppIdentity(client_id=None)
 
 
 async def test_each_call_is_one_round_trip(azurite_account, prefix) -> None:
     """Of whatever kind; but the first change to a table that is not there makes it: two more."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     counting = Counting(connection)
     table = AzureTables(azurite_account, counting, NoIdentity(), prefix=prefix).table("Things")
 
@@ -48,7 +49,7 @@ async def test_each_call_is_one_round_trip(azurite_account, prefix) -> None:
 
 async def test_two_gateways_race_for_a_row(azurite_account, prefix) -> None:
     """Each over connections of its own: of two who have read the same row, one gets through."""
-    connections = [Http1Connection(connect_seconds=5.0) for _ in range(2)]
+    connections = [Http1Connection(connect_seconds=HANGS_SECONDS) for _ in range(2)]
     one, two = (
         AzureTables(azurite_account, connection, NoIdentity(), prefix=prefix).table("Things")
         for connection in connections

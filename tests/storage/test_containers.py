@@ -18,6 +18,7 @@ from core.storage.memory_blobs import MemoryBlobs
 from core.storage.tables import StoreUnavailable
 from core.upstream.http1 import Http1Connection
 from core.upstream.identity import NoIdentity
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,7 +42,7 @@ def account(azurite: str) -> Account:
 @pytest.fixture
 async def connection() -> AsyncIterator[Http1Connection]:
     """The gateway's own connection."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     yield connection
     await connection.aclose()
 

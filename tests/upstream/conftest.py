@@ -4,6 +4,7 @@ import pytest
 
 from core.upstream.http1 import Http1Connection
 from emulator.server import running
+from tests.waiting import HANGS_SECONDS
 
 
 @pytest.fixture
@@ -14,6 +15,6 @@ async def azure():
 
 @pytest.fixture
 async def connection():
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     yield connection
     await connection.aclose()

@@ -7,6 +7,8 @@ import re
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import HANGS_SECONDS
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -42,7 +44,7 @@ class Peer:
 
     async def until(self, condition: Callable[[Peer], bool]) -> None:
         """Wait until this is true of the peer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_SECONDS):
             while not condition(self):
                 self._changed.clear()
                 await self._changed.wait()

@@ -19,9 +19,11 @@ from core.upstream.identity import ManagedIdentity, NoToken
 from core.upstream.receiving import MOST_ERROR_BYTES, Patience
 from tests.fakes import COMPLETED, PARTIAL, Clock, FakeConnection, Row, fitted, rendered, target
 from tests.shown import told
+from tests.upstream.peer import ok, speaking
+from tests.waiting import HANGS_SECONDS
 
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
-SOON = 0.15
+SOON = 0.3
 """Seconds after which a silent emulator is given up."""
 
 
@@ -315,7 +317,10 @@ async def test_partial_images(azure, connection):
 async def test_partial_images_come_as_they_are_drawn(azure, connection):
     """A partial image is handed on before the stream has ended."""
     at = deployed(azure, "fault-stream-hang-after-1")
-    async with aclosing(upstream(connection).attempt(ask(at, stream=True, partials=2))) as events, asyncio.timeout(5):
+    async with (
+        aclosing(upstream(connection).attempt(ask(at, stream=True, partials=2))) as events,
+        asyncio.timeout(HANGS_SECONDS),
+    ):
         assert isinstance(await anext(events), Partial)
 
 
@@ -345,15 +350,28 @@ SILENT = {
 @pytest.mark.parametrize(("fault", "stream", "expected"), SILENT.values(), ids=SILENT)
 async def test_the_time_of_an_attempt(azure, connection, fault, stream, expected):
     """An attempt ends when its time is over, wherever it stands, and frees its connection."""
+    await outcome_of(upstream(connection).attempt(ask(deployed(azure, "fault-404"))))  # and is connected from then on
     at = deployed(azure, f"fault-{fault}")
     asked = ask(at, stream=stream, partials=1 if stream else 0, ends_at=time.monotonic() + SOON)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         outcome = await outcome_of(upstream(connection).attempt(asked))
         await azure.calls.until(lambda calls: not calls.open_now)
 
     assert (expected, Kind.AMBIGUOUS) == (outcome.reason, outcome.kind)
-    assert {call.state for call in azure.calls} <= {"left"}
+    assert {call.state for call in azure.calls.to(f"fault-{fault}")} <= {"left"}
+
+
+async def test_the_time_of_an_attempt_that_is_still_connecting(connection):
+    """An attempt whose time is over before anything was sent has not been paid for: it surely was not sent."""
+    async with speaking(ok()) as peer:
+        at = target(endpoint=peer.url.replace("http://", "https://"))
+        asked = ask(at, ends_at=time.monotonic() + SOON)
+
+        outcome = await outcome_of(upstream(connection).attempt(asked))
+
+        assert (Reason.UNREACHABLE, Kind.UNREACHABLE) == (outcome.reason, outcome.kind)
+        assert [] == peer.requests
 
 
 PATIENCES = {
@@ -368,7 +386,7 @@ async def test_patience(azure, connection, fault, patience, expected):
     """An upstream that does not begin, or falls silent, is given up before the attempt's time is over."""
     asked = ask(deployed(azure, f"fault-{fault}"), stream=True, partials=1)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         outcome = await outcome_of(upstream(connection, patience=patience).attempt(asked))
         await azure.calls.until(lambda calls: not calls.open_now)
 
@@ -425,7 +443,7 @@ async def test_an_error_whose_body_does_not_come():
     never = asyncio.Event()
     connection = FakeConnection(Row(status=429, headers={"retry-after": "7"}, pieces=[b'{"error":', never]))
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(HANGS_SECONDS):
         asked = ask(target(), ends_at=time.monotonic() + 0.05)
         outcome = await outcome_of(upstream(connection).attempt(asked))
 
@@ -444,13 +462,13 @@ async def test_an_error_whose_body_is_no_use(pieces):
     assert (Reason.THROTTLED, 429) == (outcome.reason, outcome.status)
 
 
-async def test_no_time_at_all():
-    """An attempt whose time was over before it began asks nobody."""
-    connection = FakeConnection(Row(gate=asyncio.Event()))
+async def test_no_time_at_all(azure, connection):
+    """An attempt whose time was over before it began asks nobody, and is not paid for."""
+    asked = ask(deployed(azure, "gpt-image-1"), ends_at=time.monotonic() - 1)
+    outcome = await outcome_of(upstream(connection).attempt(asked))
 
-    outcome = await outcome_of(upstream(connection).attempt(ask(target(), ends_at=time.monotonic() - 1)))
-
-    assert isinstance(outcome, Failed)
+    assert Reason.UNREACHABLE is outcome.reason
+    assert 0 == azure.calls.open_now + len(azure.calls)
 
 
 async def test_a_download_that_takes_too_long():
@@ -479,7 +497,7 @@ KEEP_ALIVES = {
 
 async def streamed(*pieces, images=1, headers=SSE):
     connection = FakeConnection(Row(headers=headers, pieces=pieces))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         return await events_of(upstream(connection).attempt(ask(target(), stream=True, images=images)))
 
 
@@ -635,7 +653,7 @@ async def test_closing_early(azure, connection, partials):
     for _ in range(partials):
         await anext(attempt)
     await attempt.aclose()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await azure.calls.until(lambda calls: not calls.open_now)
 
     assert azure.calls.last.state == "left"
@@ -644,7 +662,7 @@ async def test_closing_early(azure, connection, partials):
 async def test_cancelled_while_waiting(azure, connection):
     """Who is cancelled while upstream is silent frees the connection."""
     task = asyncio.ensure_future(events_of(upstream(connection).attempt(ask(deployed(azure, "fault-hang")))))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await azure.calls.until(lambda calls: calls.open_now)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from core.upstream.http1 import Http1Connection
 from emulator.refusals import ELSEWHERE
+from tests.waiting import HANGS_SECONDS
 
 VERSION = "2025-04-01-preview"
 
@@ -93,13 +94,11 @@ async def test_what_cannot_be_written(azure, connection, asked):
         await whole(connection, replace(asked, url=asked.url.replace("{azure}", azure.url)))
 
 
-async def test_no_free_connection(azure):
+async def test_no_free_connection(azure, narrow):
     """A call that gets no connection in time was surely not sent."""
-    connection = Http1Connection(connect_seconds=0.3, most_connections=1)
-    async with connection.send(request(azure.url)):
+    async with narrow.send(request(azure.url)):
         with pytest.raises(NotSent):
-            await whole(connection, request(azure.url))
-    await connection.aclose()
+            await narrow.send(request(azure.url), lambda: 0.0).__aenter__()
 
     assert len(azure.calls) == 1
 
@@ -158,7 +157,7 @@ async def test_the_environment(azure, monkeypatch):
         monkeypatch.setenv(name.lower(), closed)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    connection = Http1Connection(connect_seconds=1.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
 
     status, _ = await whole(connection, request(azure.url, "fault-404"))
     await connection.aclose()
@@ -189,14 +188,14 @@ async def test_connections_are_used_again(azure, connection):
 @pytest.fixture
 async def narrow():
     """A connection that can hold one call only: what is not freed is missed at once."""
-    connection = Http1Connection(connect_seconds=3.0, most_connections=1)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, most_connections=1)
     yield connection
     await connection.aclose()
 
 
 async def left(azure) -> None:
     """Wait until the emulator has seen its client leave."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         await azure.calls.until(lambda calls: not calls.open_now)
 
 
@@ -273,6 +272,6 @@ async def test_an_exception_of_the_reader(azure, narrow):
 
 async def test_closing_what_was_never_opened():
     """A connection that sent nothing can be closed, twice."""
-    connection = Http1Connection(connect_seconds=1.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     await connection.aclose()
     await connection.aclose()

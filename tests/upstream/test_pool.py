@@ -5,28 +5,40 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import pytest
 
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from core.upstream.http1 import Http1Connection
 from tests.upstream.peer import CLOSE, RESET, ok, speaking
+from tests.waiting import HANGS_SECONDS
+
+if TYPE_CHECKING:
+    from core.upstream.connection import Limit
+
+SOON = 0.2
+"""Seconds after which is given up what does not come. What must happen before takes a thousandth of that."""
 
 ENDS = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 BEGINS = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegins"
 
 
-async def ask(connection: Http1Connection, url: str) -> tuple[int, bytes]:
+async def ask(connection: Http1Connection, url: str, limit: Limit | None = None) -> tuple[int, bytes]:
     """Send a request and read its answer whole."""
     request = HttpRequest(url=url, headers={}, body=b"a red fox")
-    async with asyncio.timeout(5), connection.send(request) as response, aclosing(response.pieces()) as pieces:
+    async with (
+        asyncio.timeout(HANGS_SECONDS),
+        connection.send(request, limit) as response,
+        aclosing(response.pieces()) as pieces,
+    ):
         return response.status, b"".join([piece async for piece in pieces])
 
 
 @pytest.fixture
 async def narrow():
     """A connection for one call at a time."""
-    connection = Http1Connection(connect_seconds=5.0, most_connections=1)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, most_connections=1)
     yield connection
     await connection.aclose()
 
@@ -144,7 +156,7 @@ async def test_a_kept_connection_that_ends_on_the_request(connection, end):
 
 async def test_an_idle_connection_grows_old():
     """A connection that was idle for too long is not used again, and closed though nobody asks."""
-    connection = Http1Connection(connect_seconds=5.0, idle_seconds=0.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, idle_seconds=0.0)
     async with speaking(ok()) as peer:
         await ask(connection, peer.url)
         await ask(connection, peer.url)
@@ -158,7 +170,7 @@ async def test_head(connection):
     """What HEAD is answered has the headers of a body, and none."""
     async with speaking(ok()[:-2]) as peer:
         request = HttpRequest(method="HEAD", url=peer.url, headers={})
-        async with asyncio.timeout(5), connection.send(request) as response:
+        async with asyncio.timeout(HANGS_SECONDS), connection.send(request) as response:
             assert ("2", []) == (response.headers["content-length"], [piece async for piece in response.pieces()])
 
 
@@ -178,21 +190,22 @@ async def test_calls_wait_for_their_turn(narrow):
         assert 1 == peer.count
 
 
-async def test_a_call_whose_turn_does_not_come():
-    """A call that waits in vain was surely not sent."""
-    connection = Http1Connection(connect_seconds=0.01, most_connections=1)
+@pytest.mark.parametrize("whose", ["its own", "the connection's"])
+async def test_a_call_whose_turn_does_not_come(narrow, whose):
+    """A call that waits in vain, as long as it or the connection may, was surely not sent."""
     async with speaking(ok()) as peer:
-        async with connection.send(HttpRequest(url=peer.url, headers={})):
+        async with narrow.send(HttpRequest(url=peer.url, headers={})):
+            if whose == "the connection's":
+                narrow._pool._connect_seconds = 0.01  # only now: the first call had all the time it took
             with pytest.raises(NotSent, match="in use"):
-                await ask(connection, peer.url)
+                await ask(narrow, peer.url, (lambda: 0.01) if whose == "its own" else None)
 
         assert 1 == len(peer.requests)
-    await connection.aclose()
 
 
 async def test_idle_connections_make_room():
     """Idle connections count, too: the one that is idle longest is closed before there are too many."""
-    connection = Http1Connection(connect_seconds=5.0, most_connections=2)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, most_connections=2)
     async with speaking(ok()) as first, speaking(ok()) as second, speaking(ok()) as third:
         for peer in (first, second, third):
             await ask(connection, peer.url)
@@ -258,16 +271,38 @@ async def test_small_writes_are_not_delayed(connection):
         assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-async def test_a_handshake_that_does_not_come():
+@pytest.mark.parametrize(("connect_seconds", "own"), [(SOON, HANGS_SECONDS), (SOON, None), (HANGS_SECONDS, SOON)])
+async def test_a_handshake_that_does_not_come(connect_seconds, own):
     """A connection that is not there in time, TLS included, means that the request was surely not sent."""
-    connection = Http1Connection(connect_seconds=0.05)
+    connection = Http1Connection(connect_seconds=connect_seconds)
     async with speaking(ok()) as peer:
         with pytest.raises(NotSent, match="TimeoutError"):
-            await ask(connection, peer.url.replace("http://", "https://"))
+            await ask(connection, peer.url.replace("http://", "https://"), own and (lambda: own))
         await peer.until(lambda peer: peer.count and not peer.open)
 
         assert [] == peer.requests
     await connection.aclose()
+
+
+async def test_a_call_without_any_time(narrow):
+    """A call whose time is over when it has its connection is not sent, and the connection is kept."""
+    async with speaking(ok()) as peer:
+        await ask(narrow, peer.url)
+        with pytest.raises(NotSent, match="no time"):
+            await ask(narrow, peer.url, lambda: 0.0)
+        await ask(narrow, peer.url)
+
+        assert [1, 1] == peer.asked_on
+
+
+async def test_an_answer_that_does_not_begin(narrow):
+    """A call whose answer does not begin in time may have arrived; its connection is closed."""
+    async with speaking(asyncio.Event()) as peer:
+        with pytest.raises(TimeoutError):
+            await ask(narrow, peer.url, lambda: SOON)
+        await peer.until(lambda peer: not peer.open)
+
+        assert 1 == len(peer.requests)
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -275,7 +310,7 @@ async def test_a_handshake_that_does_not_come():
 
 async def test_closing_loses_what_is_in_flight():
     """Closing ends calls in flight, and everything else that is open; afterwards nothing is sent."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     async with speaking(ok(), (BEGINS, asyncio.Event())) as peer:
         async with connection.send(HttpRequest(url=peer.url, headers={})):
             in_flight = asyncio.create_task(ask(connection, peer.url))
@@ -294,7 +329,7 @@ async def test_closing_loses_what_is_in_flight():
 
 async def test_closing_while_connecting():
     """A call that is still connecting when all is closed is not sent."""
-    connection = Http1Connection(connect_seconds=5.0)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     async with speaking(ok()) as peer:
         connecting = asyncio.create_task(ask(connection, peer.url))
         await asyncio.sleep(0)

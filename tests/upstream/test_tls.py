@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from core.upstream.connection import HttpRequest, Lost, NotSent
 from core.upstream.http1 import Http1Connection
 from tests.upstream.peer import CLOSE, RESET, ok, speaking
+from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,11 @@ def believed(authority, monkeypatch):
 
 async def ask(connection: Http1Connection, url: str) -> bytes:
     request = HttpRequest(url=url, headers={}, body=b"a red fox")
-    async with asyncio.timeout(5), connection.send(request) as response, aclosing(response.pieces()) as pieces:
+    async with (
+        asyncio.timeout(HANGS_SECONDS),
+        connection.send(request) as response,
+        aclosing(response.pieces()) as pieces,
+    ):
         return b"".join([piece async for piece in pieces])
 
 
@@ -160,7 +165,7 @@ async def test_an_answer_that_breaks_off(believed, connection, end):
 
 async def test_cancelled_at_any_moment(believed):
     """Wherever a call is cancelled, from the first address to the answer, its connection and its place come free."""
-    connection = Http1Connection(connect_seconds=5.0, most_connections=1)
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, most_connections=1)
     async with speaking(asyncio.Event(), tls=believed.server("localhost")) as peer:
         for rounds in range(60):
             task = asyncio.ensure_future(ask(connection, peer.url.replace("localhost", "127.0.0.1")))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,10 @@ from core.upstream.arriving import MOST_UNREAD_BYTES, Headers
 from core.upstream.connection import Lost
 from core.upstream.wire import MOST_HEAD_BYTES, READ_BYTES, Wire
 from tests.upstream.peer import ok
+from tests.waiting import HANGS_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Line(asyncio.Transport):
@@ -324,7 +330,7 @@ async def test_an_answer_whose_reader_has_left():
     connected.says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")
     assert not connected.wire.let_go()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_SECONDS):
         pieces = connected.answer.pieces()
         assert b"he" == await anext(pieces)
         with pytest.raises(Lost):
@@ -506,3 +512,36 @@ async def test_a_body_that_is_there_whole_when_its_time_is_over():
     connected.says(b"1\r\ny\r\n0\r\n\r\n")
 
     assert [b"y"] == [piece async for piece in pieces]
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+async def _after(turns: int, then: Callable[[], None]) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    then()
+
+
+@pytest.mark.parametrize("of", ["head", "body"])
+async def test_what_has_come_as_the_time_ends(of):
+    """What comes in the same turn of the loop in which the time ends is taken: it may be a picture, and paid for."""
+    seen = set()
+    for turns in range(6):
+        connected = Connected()
+        if of == "body":
+            connected.says(ok()[:-2])
+        rest = asyncio.ensure_future(_after(turns, partial(connected.says, ok() if of == "head" else b"ok")))
+        try:
+            if of == "head":
+                await connected.answer.head(lambda: 0.0)
+            else:
+                await anext(connected.answer.pieces(lambda: 0.0))
+            seen.add("taken")
+            assert connected.answer.is_whole
+        except TimeoutError:
+            seen.add("too late")
+            assert not connected.answer.is_whole
+        await rest
+
+    assert {"taken", "too late"} == seen

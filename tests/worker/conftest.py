@@ -10,6 +10,7 @@ from pathlib import Path  # noqa: TC003
 import httpx
 import pytest
 
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import APPS, ROOT, running
 
 HAS_WORKER = sys.version_info >= (3, 13)
@@ -51,7 +52,7 @@ def localhost_url() -> Iterator[str]:
 @pytest.fixture
 async def worker(worker_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the app under the worker."""
-    async with httpx.AsyncClient(base_url=worker_url, timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=worker_url, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client
 
 
@@ -59,5 +60,5 @@ async def worker(worker_url: str) -> AsyncIterator[httpx.AsyncClient]:
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the app under each host in turn: what is true of one is true of the other."""
     url = request.getfixturevalue(f"{request.param}_url")
-    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from tests.waiting import HANGS_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 APPS = Path(__file__).parent / "apps"
-READY_SECONDS = 30
-STOP_SECONDS = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +56,13 @@ def running(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) ->
             finally:
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(STOP_SECONDS)
+                    process.wait(HANGS_SECONDS)
                 process.kill()
 
 
 def _until_ready(process: subprocess.Popen[bytes]) -> str:
     assert process.stdout
-    said, deadline = b"", time.monotonic() + READY_SECONDS
+    said, deadline = b"", time.monotonic() + HANGS_SECONDS
     while b"http://" not in said or not said.endswith(b"\n"):
         readable, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
         if not readable or not (more := os.read(process.stdout.fileno(), 65536)):

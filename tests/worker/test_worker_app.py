@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import APPS
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def test_nothing_is_kept(worker: httpx.AsyncClient) -> None:
 async def test_request_that_nobody_announced(worker_host: StartHost) -> None:
     """A request with an invocation id that the worker was never told of is a 504, not a wait without end."""
     url = worker_host(APPS / "impatient")
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=HANGS_SECONDS, trust_env=False) as client:
         uri = (await client.get(f"{url}/_host/uri")).json()
         unknown = await client.get(f"{uri}/takes-longer", headers={"x-ms-invocation-id": "unknown"})
         without = await client.get(f"{uri}/takes-longer")
@@ -87,7 +88,7 @@ async def test_request_that_nobody_announced(worker_host: StartHost) -> None:
 async def test_patience_ends_when_the_function_begins(worker_host: StartHost) -> None:
     """A function may take as long as it likes: only the wait for its invocation is bounded."""
     url = worker_host(APPS / "impatient")
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=HANGS_SECONDS, trust_env=False) as client:
         assert (await client.get(f"{url}/api/takes-longer")).text == "done"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.house import KEY, PROMPT, environment, events_of
 from tests.http.governing import PATH, TRUST, token
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, running
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def gateway(worker_host: StartHost, azure: str) -> AsyncIterator[httpx.Asy
     """Give a client of the gateway under the worker, with the key of team A."""
     url = worker_host(ROOT, environment(azure, GATEWAY_HEARTBEAT_SECONDS="0.05", **TRUST))
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client
 
 
@@ -108,7 +109,7 @@ async def test_events_come_one_by_one(gateway: httpx.AsyncClient) -> None:
     """An event is with the caller while upstream is still drawing: it falls silent after the first, and stays so."""
     body = {**BODY, "stream": True, "partial_images": 2}
     path = IMAGES.format("gpt-image-1--fault-stream-hang-after-1")
-    async with asyncio.timeout(10), gateway.stream("POST", path, json=body) as answer:
+    async with asyncio.timeout(HANGS_SECONDS), gateway.stream("POST", path, json=body) as answer:
         lines = [line async for line in _until_silent(answer)]
     assert "event: image_generation.partial_image" == next(line for line in lines if line and line[0] != ":")
     assert ": keep-alive" == lines[-1]
@@ -151,7 +152,7 @@ async def test_a_client_that_leaves(gateway: httpx.AsyncClient, azure: str, stre
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             await gateway.post(IMAGES.format(name), json={**BODY, "stream": stream})
-    async with asyncio.timeout(10):  # the worker sees it within milliseconds
+    async with asyncio.timeout(HANGS_SECONDS):  # the worker sees it within milliseconds
         while ["left"] != [call["state"] for call in await _emulated(azure, name)]:
             pass
     assert 200 == (await gateway.get("/health")).status_code
@@ -182,10 +183,12 @@ async def test_lines_of_streams_reach_the_console(azure: str) -> None:
     env = environment(azure, FUNCTIONS_WORKER_RUNTIME="python", GATEWAY_DEADLINE_SECONDS="3000")
     with running("tests.worker.host", str(ROOT), cwd=ROOT, env=env) as host:
         headers = {"authorization": f"Bearer {KEY}", "x-request-id": "the-stream"}
-        async with httpx.AsyncClient(base_url=host.url, headers=headers, timeout=20, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=host.url, headers=headers, timeout=HANGS_SECONDS, trust_env=False
+        ) as client:
             answer = await client.post(IMAGES.format("gpt-image-1--fault-bytes-1000"), json={**BODY, "stream": True})
             assert answer.status_code == 200
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(HANGS_SECONDS):
                 while "the-stream" not in host.complained():
                     await client.get("/health")
         said = host.complained()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.house import KEY, PROMPT, environment, key_record
 from tests.mail import FUNCTIONS, Mail
+from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, running
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def gateway(worker_host: StartHost, azure: str, azurite: str, mail: Mail) 
     keys = [key_record(id="worker-team")]
     url = worker_host(ROOT, environment(azure, AzureWebJobsStorage=azurite, GATEWAY_VIRTUAL_KEYS=keys))
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client
 
 
