@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 from azurefunctions.extensions import base
@@ -108,6 +109,15 @@ class WebApp(base.WebApp):  # type: ignore[misc]
 class WebServer(base.WebServer):  # type: ignore[misc]
     """uvicorn inside the worker, on the loopback port that the worker has chosen."""
 
+    def __init__(self, hostname: str, port: int, web_app: WebApp) -> None:
+        """Take the port, before anybody else does: until `serve` the app is imported, a third of a second or more.
+
+        From now on who calls waits and is not refused. Raises OSError where the port is taken, which the worker tells
+        the host; uvicorn would end the process.
+        """
+        super().__init__(hostname, port, web_app)
+        self._listener = _listening(hostname, port)
+
     async def serve(self) -> None:
         import uvicorn  # noqa: PLC0415  # costs 100 ms, and whoever only indexes does not need it
 
@@ -120,8 +130,6 @@ class WebServer(base.WebServer):  # type: ignore[misc]
 
         config = uvicorn.Config(
             self.web_app,
-            host=self.hostname,
-            port=self.port,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -132,4 +140,21 @@ class WebServer(base.WebServer):  # type: ignore[misc]
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             http=HttpProtocol,
         )
-        await Server(config).serve()
+        await Server(config).serve([self._listener])
+
+
+def _listening(hostname: str, port: int) -> socket.socket:
+    # With its protocol named, asyncio turns Nagle's delay (40 ms for a short answer) off for what it accepts. The name
+    # is given as bytes, as text would be looked at as an international one, and what that takes is imported.
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        hostname.encode("ascii"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener

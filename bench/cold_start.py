@@ -4,7 +4,7 @@ A process of its own for every start, which does what Azure's host has the worke
 code that runs there: import and index the app, and start the app's HTTP server where it has one. Given a request, it
 also sends that, as the host does: an invocation, and beside it the request to the app's server.
 
-It prints one JSON object: what the process had used of CPU and imported when the server listened, and when the answer
+It prints one JSON object: what the process had used of CPU and imported when the server served, and when the answer
 was there. It imports nothing itself that the worker's library does not import, so that what it counts is the worker's.
 """
 
@@ -17,7 +17,6 @@ BEGAN = time.process_time()  # before all other imports: so much an empty interp
 import asyncio  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
-import socket  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import SimpleNamespace  # noqa: E402
@@ -84,7 +83,7 @@ async def main(directory: str, request: bytes | None) -> dict[str, Any]:
     address = started.capabilities.get("HttpUri")  # an app without a web extension has no server
     port = int(address.rpartition(":")[2]) if address else 0
     if port:
-        await _listening(port)
+        await _serving(port)
     report = {"functions": sorted(functions), MARK: _now()}
     if request is not None:
         if "importtime" in sys._xoptions:  # noqa: SLF001 -- so named, and documented
@@ -114,13 +113,21 @@ def _invocation(function_id: str) -> Message:
     )
 
 
-async def _listening(port: int) -> None:
-    """Return as soon as something listens on a port of this machine."""
+async def _serving(port: int) -> None:
+    """Return as soon as the app's server answers, if only that a request was not announced by the host.
+
+    A port may take connections before there is anybody to serve them.
+    """
     while True:
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        await asyncio.sleep(0)
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0)
+            continue
+        writer.write(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
+        return
 
 
 async def _answer(port: int, request: bytes, invocation: Awaitable[Any]) -> str:

@@ -4,7 +4,7 @@ What is counted is defined here, once, for the bench, the package and the tests:
 
 * *worker import*: the CPU time (user and system) of a fresh process under Microsoft's worker library, less that of an
   empty interpreter, from its first line until it has imported the library and the app, has checked the settings and
-  indexed the functions, and the server that the worker starts for the app is listening. Byte code is there.
+  indexed the functions, and the server that the worker starts for the app answers. Byte code is there.
 * *first answer*: the CPU time of the same process from there until a call with a virtual key has its JSON answer from
   an upstream on loopback. Upstream is plain http; with https a TLS context is added, about 10 ms.
 * *floor*: the worker import of `smallest_app`, which no app can do without.

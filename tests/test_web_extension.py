@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import types
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,8 @@ from azurefunctions.extensions import base
 from starlette.responses import JSONResponse, StreamingResponse
 
 import web_extension
-from web_extension import Request, Response, WebApp
+from tests.waiting import HANGS_SECONDS
+from web_extension import Request, Response, WebApp, WebServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -223,3 +226,57 @@ async def test_stream_that_does_not_begin() -> None:
 
     await stream(Events(), broken_at="http.response.start")
     assert seen == ["closed"]
+
+
+# -- the server -------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, chosen as the worker does."""
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        return int(taken.getsockname()[1])
+
+
+async def health(_: Request) -> Response:
+    """Say that all is well."""
+    return JSONResponse({"status": "ok"})
+
+
+@asynccontextmanager
+async def served(server: WebServer) -> AsyncIterator[None]:
+    """Serve, as the worker does, until the block ends."""
+    serving = asyncio.ensure_future(server.serve())
+    yield
+    serving.cancel()
+    await asyncio.wait({serving})
+    server._listener.close()
+
+
+@pytest.mark.parametrize("hostname", ["127.0.0.1", "localhost"])
+async def test_a_call_before_the_server_has_started(hostname: str) -> None:
+    """Whoever calls after the worker has chosen the port is answered: a cold start refuses nobody."""
+    app = WebApp()
+    app.route(health)
+    port = free_port()
+    server = WebServer(hostname, port, app)
+    async with httpx.AsyncClient(base_url=f"http://{hostname}:{port}", headers=NAMED, trust_env=False) as client:
+        called = asyncio.ensure_future(client.get("/", timeout=HANGS_SECONDS))
+        async with served(server):
+            assert 200 == (await called).status_code
+
+
+async def test_a_port_that_is_taken() -> None:
+    """Nobody else gets the port once it is chosen, and who comes second is told so: the worker has words for that."""
+    port = free_port()
+    first = WebServer("127.0.0.1", port, WebApp())
+    with pytest.raises(OSError, match="in use"):
+        WebServer("127.0.0.1", port, WebApp())
+    first._listener.close()
+
+
+async def test_short_answers_are_not_delayed() -> None:
+    """The listener names its protocol: only then asyncio sets TCP_NODELAY on what it accepts."""
+    server = WebServer("127.0.0.1", free_port(), WebApp())
+    assert socket.IPPROTO_TCP == server._listener.proto
+    server._listener.close()

@@ -36,6 +36,7 @@ from localhost.routes import Route, Table, decoded, http_trigger
 from localhost.settings import route_prefix
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Iterator
 
     from starlette.types import Receive, Scope, Send
@@ -247,6 +248,11 @@ async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        sys.stdout.write(f"Worker host on http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         signal.signal(signal.SIGTERM, self.handle_exit)
@@ -271,8 +277,6 @@ async def main(directory: Path) -> None:
         date_header=False,
         timeout_graceful_shutdown=1,
     )
-    sys.stdout.write(f"Worker host on http://127.0.0.1:{listener.getsockname()[1]}\n")
-    sys.stdout.flush()
     await Server(config).serve(sockets=[listener])
 
 
