@@ -70,12 +70,12 @@ def load_function_app(settings: dict[str, str]) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     ours = ("GATEWAY_", "AZURE_OPENAI_", "IDENTITY_", "AZURE_CLIENT_ID", "AzureWebJobsStorage", "WEBSITE_INSTANCE_ID")
     others = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    with mock.patch.dict(os.environ, {**others, **settings}, clear=True):
+    # It freezes what is there when it has started: here that is what tests have left, and nobody would collect it.
+    with mock.patch.dict(os.environ, {**others, **settings}, clear=True), mock.patch.object(gc, "freeze"):
         try:
             spec.loader.exec_module(module)
         finally:
-            gc.enable()  # it freezes what is there when it has started: here that is what tests have left
-            gc.unfreeze()
+            gc.enable()
     return module
 
 
