@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +113,19 @@ class WebServer(base.WebServer):  # type: ignore[misc]
     def __init__(self, hostname: str, port: int, web_app: WebApp) -> None:
         """Take the port, before anybody else does: until `serve` the app is imported, a third of a second or more.
 
-        From now on who calls waits and is not refused. Raises OSError where the port is taken, which the worker tells
-        the host; uvicorn would end the process.
+        From now on who calls waits and is not refused, until `serve` has ended. Raises OSError where the port is taken,
+        which the worker tells the host; uvicorn would end the process.
         """
         super().__init__(hostname, port, web_app)
         self._listener = _listening(hostname, port)
 
     async def serve(self) -> None:
+        try:
+            await self._serve()
+        finally:
+            self._listener.close()  # else nobody would answer, and nobody would be refused
+
+    async def _serve(self) -> None:
         import uvicorn  # noqa: PLC0415  # costs 100 ms, and whoever only indexes does not need it
 
         from http_protocol import HttpProtocol  # noqa: PLC0415  # as above
@@ -140,7 +147,12 @@ class WebServer(base.WebServer):  # type: ignore[misc]
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             http=HttpProtocol,
         )
-        await Server(config).serve([self._listener])
+        server = Server(config)
+        try:
+            await server.serve([self._listener])
+        finally:
+            for each in getattr(server, "servers", ()):  # uvicorn leaves them open where it is cancelled
+                each.close()
 
 
 def _listening(hostname: str, port: int) -> socket.socket:
@@ -151,7 +163,8 @@ def _listening(hostname: str, port: int) -> socket.socket:
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let others in, too
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
     except OSError:

@@ -15,7 +15,7 @@ from core.upstream.connection import IDLE_CONNECTION_SECONDS, Lost, NotSent
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
-    from core.upstream.connection import Connection, HttpRequest, Limit
+    from core.upstream.connection import Connection, HttpRequest, Limit, Sending
 
 MOST_CONNECTIONS: Final = 256
 """As the gateway's own has."""
@@ -29,13 +29,17 @@ class HttpxConnection:
         self._client = client
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest, limit: Limit | None = None) -> AsyncIterator[HttpxResponse]:
+    async def send(
+        self, request: HttpRequest, limit: Limit | None = None, sending: Sending | None = None
+    ) -> AsyncIterator[HttpxResponse]:
         """Send a request (see Connection.send)."""
         import httpx  # noqa: PLC0415 -- its cost is what is measured
 
         made = self._client.build_request(
             request.method, request.url, headers=dict(request.headers), content=request.body
         )
+        if sending is not None:
+            sending()
         try:
             async with asyncio.timeout(None if limit is None else limit()):
                 response = await self._client.send(made, stream=True)
@@ -145,10 +149,10 @@ class Late:
         self._make = make
         self._made: Connection | None = None
 
-    def send(self, request: HttpRequest, limit: Limit | None = None) -> Any:
+    def send(self, request: HttpRequest, limit: Limit | None = None, sending: Sending | None = None) -> Any:
         """Send a request (see Connection.send)."""
         self._made = self._made or self._make()
-        return self._made.send(request, limit)
+        return self._made.send(request, limit, sending)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, next_move
+from core.attempts.deciding import LEAST_SECONDS, AskNext, GiveUp, Policy, Situation, next_move
 from core.catalogue.fitting import Fitted
 from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason
 from core.upstream.attempt import Ask
@@ -29,8 +29,10 @@ _log = logging.getLogger(__name__)
 class Asks(Protocol):
     """What a generation needs of the upstream room."""
 
-    async def attempt(self, ask: Ask, show: Callable[[Partial], Awaitable[None]]) -> Outcome:
-        """Show partial images as they come, and give the outcome."""
+    async def attempt(
+        self, ask: Ask, show: Callable[[Partial], Awaitable[None]], sending: Callable[[], None]
+    ) -> Outcome:
+        """Show partial images as they come, and give the outcome; `sending` is called before anything goes out."""
         ...
 
 
@@ -130,7 +132,7 @@ class Generator:
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
         window = _Window(show, partials)
-        while isinstance(move := self._next(plan, journal.tried, time.ends_at), AskNext):
+        while isinstance(move := self._next(plan, journal.tried, time), AskNext):
             if move.wait > 0:
                 await self._wait(move.wait)
             step = plan.steps[move.step]
@@ -145,31 +147,34 @@ class Generator:
                 ends_at=time.end_of_attempt(began_at),
                 patience=time.patience,
             )
-            outcome = await self._watched(ask, window.of(step, journal))
+            outcome = await self._watched(ask, window.of(step, journal), journal.sending)
             journal.end(step, move, outcome, began_at=began_at, now=self._clock())
             if isinstance(outcome, Picture):
                 return Drawn(picture=outcome, step=step, trail=journal.trail)
-        journal.pass_over(plan, move.passed_over)
+        journal.pass_over(plan, move.passed_over, is_out_of_time=move.is_out_of_time)
         return GaveUp(failure=move.failure, step=plan.steps[0], trail=journal.trail)
 
-    def _next(self, plan: Plan, tried: Sequence[Tried], ends_at: float) -> AskNext | GiveUp:
+    def _next(self, plan: Plan, tried: Sequence[Tried], time: Time) -> AskNext | GiveUp:
         return next_move(
             Situation(
                 plan=plan,
                 tried=tried,
                 health=self._cooling.of,
                 now=self._clock(),
-                ends_at=ends_at,
+                ends_at=time.ends_at,
+                least_seconds=0.0 if time.overruns else LEAST_SECONDS,
                 policy=self._policy,
                 chance=self._chance,
             )
         )
 
-    async def _watched(self, ask: Ask, show: Callable[[Partial], Awaitable[None]]) -> Outcome:
+    async def _watched(
+        self, ask: Ask, show: Callable[[Partial], Awaitable[None]], sending: Callable[[], None]
+    ) -> Outcome:
         """One attempt, whose end is noted in the target's health."""
         self._cooling.began(ask.target)
         try:
-            outcome = await self._upstream.attempt(ask, show)
+            outcome = await self._upstream.attempt(ask, show, sending)
         except BaseException:
             self._cooling.left(ask.target)
             raise

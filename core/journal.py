@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from core.attempts.deciding import Tried
 from core.contract.consumption import Consumed
@@ -49,11 +50,13 @@ class Trail(Struct, frozen=True, kw_only=True):
     """Whether an attempt that ended without a picture may have reached a model."""
     in_flight: str | None = None
     """The deployment of an attempt that has begun and not ended."""
+    is_sent: bool = False
+    """Whether that one has been sent."""
 
     @property
     def perhaps_billed(self) -> bool:
         """Whether a picture may have been bought that the caller did not get."""
-        return self.ambiguous or self.in_flight is not None
+        return self.ambiguous or self.is_sent
 
     @property
     def lines(self) -> tuple[Trace, ...]:
@@ -73,20 +76,24 @@ class Journal:
         self.tried: list[Tried] = []
         self.trail = Trail()
         self._ended: list[Consumed] = []
-        self._asked: int | None = None  # the step of an attempt that has begun and not ended
+        self._step = 0  # of the attempt that began last
         self._passed_over: set[int] = set()
 
     @property
     def consumed(self) -> tuple[Consumed, ...]:
-        """What each attempt drew, or may have drawn, in their order; with one that has not ended."""
-        unended = () if self._asked is None else (Consumed(step=self._asked, kind=None),)
+        """What each attempt drew, or may have drawn, in their order; with one that was sent and has not ended."""
+        unended = (Consumed(step=self._step, kind=None),) if self.trail.is_sent else ()
         return (*self._ended, *unended)
 
     def begin(self, plan: Plan, move: AskNext) -> None:
-        """Note that an attempt begins. Until it has ended, nobody knows that it will not be billed."""
+        """Note that an attempt begins."""
         self.pass_over(plan, move.passed_over)
         self._go_on(calls=1, in_flight=plan.steps[move.step].deployment.name)
-        self._asked = move.step
+        self._step = move.step
+
+    def sending(self) -> None:
+        """Note that its request goes out. Until it has ended, nobody knows that it will not be billed."""
+        self.trail = replace(self.trail, is_sent=True)
 
     def end(self, step: Step, move: AskNext, outcome: Outcome, *, began_at: float, now: float) -> None:
         """Note how an attempt ended."""
@@ -99,12 +106,12 @@ class Journal:
         )
         self._go_on(trace, ambiguous=failed is not None and failed.kind is Kind.AMBIGUOUS)
         self._ended.append(Consumed.by(move.step, outcome))
-        self._asked = None
         if failed:
             self.tried.append(Tried(step=move.step, target=move.target, outcome=failed, ended_at=now))
 
-    def pass_over(self, plan: Plan, steps: Iterable[int]) -> None:
+    def pass_over(self, plan: Plan, steps: Iterable[int], *, is_out_of_time: bool = False) -> None:
         """Note that steps of the plan could not be asked, and why; once each."""
+        otherwise = "out_of_time" if is_out_of_time else "cooling_off"
         for number in steps:
             if number in self._passed_over:
                 continue
@@ -114,7 +121,7 @@ class Journal:
             self._go_on(
                 Trace(
                     deployment=step.deployment.name,
-                    outcome="passed_over" if misfit else "cooling_off",
+                    outcome="passed_over" if misfit else otherwise,
                     reason=misfit.message if misfit else None,
                 )
             )

@@ -214,6 +214,7 @@ class Workshop:
                 books.plan = make_plan(self._catalogue, books.request, job.order.deployment, caller.may_call)
                 first = books.plan.steps[0].deployment
                 envelope.journal.begin(books.plan, AskNext(step=0, target=first.targets[0]))
+                envelope.journal.sending()
         books.close(status=envelope.refused(fate(asked=job.asked)).status)
 
 

@@ -17,12 +17,13 @@ from core.contract.document import Document
 from core.contract.errors import InvalidRequest
 from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, UpstreamError
 from core.contract.secret import Secret
+from core.upstream.connection import NotSent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from core.upstream.attempt import Ask
-    from core.upstream.connection import HttpRequest, Limit
+    from core.upstream.connection import HttpRequest, Limit, Sending
 
 PARTIAL = "image_generation.partial_image"
 COMPLETED = "image_generation.completed"
@@ -57,6 +58,8 @@ class Row:
     pieces: Sequence[bytes | BaseException | asyncio.Event] = ()
     raises: BaseException | None = None
     """Raised in the place of an answer."""
+    turn: float = 0.0
+    """Seconds by which the clock moves before it is sent."""
     gate: asyncio.Event | None = None
     """Waited for before there is an answer."""
     takes: float = 0.0
@@ -73,9 +76,15 @@ class FakeConnection:
         self._clock = clock
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest, limit: Limit | None = None) -> AsyncIterator[FakeResponse]:
+    async def send(
+        self, request: HttpRequest, limit: Limit | None = None, sending: Sending | None = None
+    ) -> AsyncIterator[FakeResponse]:
         self.requests.append(request)
         row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
+        if self._clock is not None:
+            self._clock.pass_by(row.turn)
+        if sending is not None and not isinstance(row.raises, NotSent):
+            sending()
         if row.gate is not None:
             async with asyncio.timeout(None if limit is None else limit()):
                 await row.gate.wait()
@@ -129,14 +138,21 @@ class ScriptedUpstream:
         self.closed = 0
         self.began: Callable[[Ask], None] = lambda _: None
         """Called as each attempt begins."""
+        self.until_sent: asyncio.Event | None = None
+        """Waited for before each is sent."""
 
     @property
     def asked(self) -> list[str]:
         return [ask.target.name for ask in self.asks]
 
-    async def attempt(self, ask: Ask, show: Callable[[Partial], Awaitable[None]]) -> Outcome:
+    async def attempt(
+        self, ask: Ask, show: Callable[[Partial], Awaitable[None]], sending: Callable[[], None]
+    ) -> Outcome:
         self.asks.append(ask)
         self.began(ask)
+        if self.until_sent is not None:
+            await self.until_sent.wait()
+        sending()
         script = self._scripts[ask.target.name]
         try:
             for said in script.pop(0) if len(script) > 1 else script[0]:

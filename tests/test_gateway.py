@@ -10,6 +10,7 @@ import pytest
 from core.bootstrap import build
 from core.gateway import Call
 from core.settings import read_settings
+from core.upstream.connection import NoTurn
 from tests.fakes import Clock, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment
 
@@ -32,7 +33,19 @@ async def test_the_time_of_a_call_begins_with_its_arrival() -> None:
     arrived_at = clock()
     clock.pass_by(221)
     reply = await gateway.generate_image(call(arrived_at=arrived_at))
-    assert (504, []) == (reply.status, connection.requests)
+    assert (502, []) == (reply.status, connection.requests)
+    assert b"nothing was drawn" in b"".join(reply.whole)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_connection_is_free(stream: bool) -> None:
+    """A call for which there is no connection may come again in a second, and nobody else is tried in its place."""
+    connection = FakeConnection(Row(raises=NoTurn("all connections are in use")))
+    gateway = build(read_settings(environment("https://example.openai.azure.com")), connection=connection)
+    reply = await gateway.generate_image(call(body={"stream": stream}))
+    assert (503, "1", 1) == (reply.status, reply.headers["retry-after"], len(connection.requests))
+    assert "x-should-retry" not in reply.headers
+    assert b"gateway_busy" in b"".join(reply.whole)
 
 
 @pytest.mark.parametrize("stream", [False, True])

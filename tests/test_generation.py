@@ -41,7 +41,7 @@ class Stage:
             chance=lambda: 0.5,
         )
 
-    def generate(self, the_plan, *, partials=0, images=1, api_version=None):
+    def generate(self, the_plan, *, partials=0, images=1, api_version=None, overruns=False):
         return told(
             lambda show: self.generator.generate(
                 the_plan,
@@ -50,7 +50,7 @@ class Stage:
                 partials=partials,
                 api_version=api_version,
                 event_id="event-1",
-                time=self.limits.time(self.clock()),
+                time=self.limits.time(self.clock(), overruns=overruns),
                 show=show,
             )
         )
@@ -329,6 +329,59 @@ async def test_left_while_upstream_is_silent():
     assert (1, "a", True, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, trail.traces)
     assert [("a", "in_flight", None)] == trail_of(stage.journal)
     assert stage.upstream.closed == 1
+
+
+async def test_left_before_it_was_sent():
+    """A caller that leaves while a target is still being reached leaves nothing that may be billed."""
+    stage = Stage(a=[[picture()]])
+    stage.upstream.until_sent = asyncio.Event()
+    task = asyncio.ensure_future(stage.run(one_of_each("a")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    trail = stage.journal.trail
+    assert (1, "a", False, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, stage.journal.consumed)
+
+
+async def test_left_before_the_second_was_sent():
+    """What an attempt before it may have drawn still counts."""
+    stage = Stage(a=[[CUT]], b=[[picture()]])
+    task = asyncio.ensure_future(stage.run(one_of_each("a", "b")))
+    stage.upstream.began = lambda ask: setattr(
+        stage.upstream, "until_sent", asyncio.Event() if ask.target.name == "b" else None
+    )
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert ["a", "b"] == stage.upstream.asked
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert stage.journal.trail.perhaps_billed
+    assert [(0, Kind.AMBIGUOUS)] == [(each.step, each.kind) for each in stage.journal.consumed]
+
+
+async def test_no_time_for_a_fallback():
+    """A fallback for which no time was left is told as such."""
+    stage = Stage(limits=Limits(call=10), a=[[CUT]], b=[[picture()]])
+    stage.upstream.began = lambda _: stage.clock.pass_by(9.5)
+
+    (end,) = await stage.run(one_of_each("a", "b"))
+
+    assert isinstance(end, GaveUp)
+    assert [("a", "cut_short", 200), ("b", "out_of_time", None)] == trail_of(stage.journal)
+
+
+async def test_an_outcome_that_can_be_asked_for_again():
+    """Where an attempt may go on beyond the call's end, a fallback is asked as long as that has not come."""
+    stage = Stage(limits=Limits(call=10), a=[[CUT]], b=[[picture()]])
+    stage.upstream.began = lambda _: stage.clock.pass_by(9.5)
+
+    (end,) = await stage.run(one_of_each("a", "b"), overruns=True)
+
+    assert isinstance(end, Drawn)
 
 
 async def test_left_after_a_partial_image():

@@ -250,7 +250,6 @@ async def served(server: WebServer) -> AsyncIterator[None]:
     yield
     serving.cancel()
     await asyncio.wait({serving})
-    server._listener.close()
 
 
 @pytest.mark.parametrize("hostname", ["127.0.0.1", "localhost"])
@@ -273,6 +272,31 @@ async def test_a_port_that_is_taken() -> None:
     with pytest.raises(OSError, match="in use"):
         WebServer("127.0.0.1", port, WebApp())
     first._listener.close()
+
+
+async def test_a_server_that_ends() -> None:
+    """However the server ends, who calls then is refused, and does not wait for nobody."""
+    app = WebApp()
+    app.route(health)
+    port = free_port()
+    async with (
+        served(WebServer("127.0.0.1", port, app)),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=NAMED, trust_env=False) as client,
+    ):
+        assert 200 == (await client.get("/", timeout=HANGS_SECONDS)).status_code
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does who calls a server that could not start."""
+    monkeypatch.setitem(sys.modules, "http_protocol", None)
+    port = free_port()
+    server = WebServer("127.0.0.1", port, WebApp())
+    with pytest.raises(ModuleNotFoundError):
+        await server.serve()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 async def test_short_answers_are_not_delayed() -> None:

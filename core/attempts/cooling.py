@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.attempts.rules import COOLING, MOST_COOLING_SECONDS
-from core.contract.outcomes import Failed, Kind, UpstreamError
+from core.contract.outcomes import OF_OUR_OWN, Failed, Kind, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,8 @@ def begin(health: Health, now: float) -> Health:
 
 def after(health: Health, outcome: Outcome, now: float) -> Health:
     """What is known once a call has ended."""
+    if isinstance(outcome, Failed) and outcome.reason in OF_OUR_OWN:
+        return abandoned(health)
     row = COOLING.get(outcome.reason) if isinstance(outcome, Failed) else None
     if row is None or not isinstance(outcome, Failed):
         # It answers. What another call learnt meanwhile holds all the same: this one began before.
@@ -76,7 +78,7 @@ def _essence(outcome: Failed) -> Failed:
 
 
 def abandoned(health: Health) -> Health:
-    """What is known once a call was left before it ended: nothing new, but the next one may probe."""
+    """What is known once a call was left before it ended, or not sent: nothing new, but the next one may probe."""
     return replace(health, probed_until=0.0)
 
 

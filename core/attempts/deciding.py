@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from core.attempts.rules import REFUSED_MAY_FALL_BACK, RULES, Move, Rule
 from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Kind, Reason
+from core.contract.outcomes import OF_OUR_OWN, Failed, Kind, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,8 @@ LONGEST_WAIT_SECONDS: Final = 10.0
 """A stated wait beyond this is the caller's to wait, not ours."""
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 8.0
+LEAST_SECONDS: Final = 1.0
+"""What is left of a call for another attempt at least: no model draws in less, and what it begins may be billed."""
 SHORTEST_RETRY_AFTER_SECONDS: Final = 1.0
 """What a caller is told while another call tries out whether a target is well again."""
 
@@ -64,6 +66,8 @@ class GiveUp(Struct, frozen=True, kw_only=True):
     failure: Failed
     passed_over: tuple[int, ...] = ()
     """Steps that could not be asked."""
+    is_out_of_time: bool = False
+    """Whether they could not for want of time."""
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -75,6 +79,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     now: float
     ends_at: float
     """When the whole call must have ended."""
+    least_seconds: float = LEAST_SECONDS
+    """How much of it must be left for another attempt."""
     policy: Policy
     chance: Callable[[], float]
     """Gives a number from 0 up to 1."""
@@ -87,12 +93,17 @@ def next_move(situation: Situation) -> AskNext | GiveUp:
         if situation.tried
         else (Move.FALLBACK,)  # the first step is asked as if something before it had failed
     )
+    last_begin = situation.ends_at - (situation.least_seconds if situation.tried else 0.0)
     for move in moves:
         found = _MOVES[move](situation)
-        if found is not None and situation.now + found.wait < situation.ends_at:
+        if found is not None and situation.now + found.wait < last_begin:
             return found
     passed_over = _steps_left(situation) if Move.FALLBACK in moves else ()
-    return GiveUp(failure=_failure_of_the_primary(situation), passed_over=passed_over)
+    return GiveUp(
+        failure=_failure_of_the_primary(situation),
+        passed_over=passed_over,
+        is_out_of_time=situation.now >= last_begin,
+    )
 
 
 def _rule(outcome: Failed, policy: Policy) -> Rule:
@@ -197,11 +208,12 @@ def _failure_of_the_primary(situation: Situation) -> Failed:
         return situation.tried[-1].outcome
     own = [tried.outcome for tried in situation.tried if tried.step == 0]
     if own:
-        return own[-1]
+        # What the target itself has said last is worth more than that it could not be asked once more.
+        return next((outcome for outcome in reversed(own) if outcome.reason not in OF_OUR_OWN), own[-1])
     healths = [situation.health(target) for target in situation.plan.steps[0].deployment.targets]
     coolest = min(healths, key=lambda health: health.cools_until)
     if coolest.cause is None:
         # It has become well while fallbacks were asked, or the call's time was over before anything was sent.
-        return situation.tried[-1].outcome if situation.tried else Failed(reason=Reason.TIMED_OUT)
+        return situation.tried[-1].outcome if situation.tried else Failed(reason=Reason.NO_TIME)
     wait = max(SHORTEST_RETRY_AFTER_SECONDS, coolest.cools_until - situation.now)
     return replace(coolest.cause, retry_after=wait, only_cooling=True)

@@ -40,6 +40,7 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.THROTTLED: Rule(moves=(Move.SIBLING, Move.FALLBACK, Move.AGAIN), may_be_asked_again=True),
     Kind.OVERLOADED: Rule(moves=(Move.SIBLING, Move.AGAIN, Move.FALLBACK), may_be_asked_again=True),
     Kind.UNREACHABLE: Rule(moves=(Move.SIBLING, Move.FALLBACK, Move.AGAIN), may_be_asked_again=True),
+    Kind.BUSY: Rule(moves=()),  # every other target would be asked over the same connections
     Kind.AMBIGUOUS: Rule(moves=(Move.FALLBACK,)),
     Kind.MISCONFIGURED: Rule(moves=(Move.SIBLING, Move.FALLBACK)),
     Kind.BLOCKED: Rule(moves=(Move.SIBLING, Move.FALLBACK)),

@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """An early 5xx: the service turned the call away before a model could have drawn."""
     UNREACHABLE = "unreachable"
     """Surely not sent."""
+    BUSY = "busy"
+    """Surely not sent, as this gateway has no connection left for any target."""
     AMBIGUOUS = "ambiguous"
     """Sent, and then no answer that can be read: a picture may have been drawn, and billed."""
     MISCONFIGURED = "misconfigured"
@@ -52,8 +54,12 @@ class Reason(StrEnum):
     SERVER_ERROR = "server_error"
     LATE_SERVER_ERROR = "late_server_error"
     UNREACHABLE = "unreachable"
+    NO_TIME = "no_time"
+    """The time of the attempt, or of the whole call, was over before it was sent."""
+    NO_TURN = "no_turn"
+    """All connections of this gateway are in use."""
     TIMED_OUT = "timed_out"
-    """The time of the attempt, or of the whole call, is over."""
+    """The time of the attempt, or of the whole call, is over, and it was sent."""
     NO_FIRST_BYTE = "no_first_byte"
     WENT_SILENT = "went_silent"
     """A stream began and then said nothing more."""
@@ -66,6 +72,10 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"
     UNEXPECTED_STATUS = "unexpected_status"
     BLOCKED = "blocked"
+
+
+OF_OUR_OWN: Final = frozenset({Reason.NO_TIME, Reason.NO_TURN})
+"""They say nothing of a target: nobody was asked."""
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -153,6 +163,18 @@ SHOWN: Final[dict[Reason, Shown]] = {
         status=502,
         code="upstream_unreachable",
         message="Azure OpenAI could not be reached",
+    ),
+    Reason.NO_TIME: Shown(
+        kind=Kind.UNREACHABLE,
+        status=502,
+        code="upstream_unreachable",
+        message="The time of this call was over before Azure OpenAI could be asked; nothing was drawn",
+    ),
+    Reason.NO_TURN: Shown(
+        kind=Kind.BUSY,
+        status=503,
+        code="gateway_busy",
+        message="The gateway has no connection to Azure OpenAI free at the moment; nothing was drawn",
     ),
     Reason.TIMED_OUT: Shown(
         kind=Kind.AMBIGUOUS,

@@ -107,7 +107,7 @@ class Reader:
             self._is_told = True
             self._work.result()
         if self._grace.is_over:
-            raise Stopping(retry_safe=self._envelope.journal.trail.calls == 0)
+            raise Stopping(retry_safe=not self._envelope.journal.trail.perhaps_billed)
         return None
 
     async def aclose(self) -> None:

@@ -100,7 +100,7 @@ OF_IMAGES: Final[Mapping[int, ErrorStatus]] = {
         means="Upstream gave no picture.",
         codes={
             "upstream_error": "it failed, or its answer could not be read",
-            "upstream_unreachable": "there was no connection",
+            "upstream_unreachable": "there was no connection, or none in time; nothing was drawn",
             "upstream_auth_failed": "it does not take the gateway's own credentials",
             "upstream_blocked": "the resource is blocked",
         },
@@ -112,6 +112,7 @@ OF_IMAGES: Final[Mapping[int, ErrorStatus]] = {
             "misconfigured": "its settings are wrong; its log says which",
             "auth_unavailable": "who calls cannot be checked",
             "limits_unavailable": "what the key has used cannot be counted",
+            "gateway_busy": "this instance has no connection free; nothing was drawn",
             "store_unavailable": "the store for named calls and jobs cannot be reached; nothing was drawn. With"
             " `x-should-retry`, a job may have been ordered",
             "stopping": "this instance ends",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -12,7 +12,7 @@ from msgspec import Struct
 from core.contract.loopback import is_loopback
 from core.contract.outcomes import Failed, Outcome, Picture, Reason, UpstreamError
 from core.upstream import reading
-from core.upstream.connection import HttpRequest, Lost, NotSent
+from core.upstream.connection import HttpRequest, Lost, NoTime, NotSent, NoTurn
 from core.upstream.download import with_base64
 from core.upstream.identity import NoToken
 from core.upstream.receiving import (
@@ -27,12 +27,16 @@ from core.upstream.receiving import (
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from core.catalogue.deployments import Target
     from core.catalogue.fitting import Fitted
-    from core.upstream.connection import Connection, HttpResponse
+    from core.upstream.connection import Connection, HttpResponse, Sending
     from core.upstream.identity import TokenSource
     from core.upstream.receiving import Show
+
+SECONDS_TO_A_TURN: Final = 1.0
+"""After how long a caller may come again who found all connections in use."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -69,40 +73,34 @@ class Upstream:
         self._now = now
         self._patience = patience or Patience()
 
-    async def attempt(self, ask: Ask, show: Show) -> Outcome:
-        """Show the partial images as they come, and give the outcome. Only cancellation is raised."""
+    async def attempt(self, ask: Ask, show: Show, sending: Sending) -> Outcome:
+        """Show the partial images as they come, and give the outcome. Only cancellation is raised.
+
+        `sending` is called before the request goes out: until then the attempt costs nothing.
+        """
         time = Time(clock=self._clock, ends_at=ask.ends_at)
         credential = await self._credential(ask.target, time)
         if isinstance(credential, Failed):
             return credential
         patience = ask.patience or self._patience
-        sent_at = self._clock()
+        sent_at = 0.0
+
+        def send() -> None:
+            nonlocal sent_at
+            sent_at = self._clock()
+            sending()
+
         async with AsyncExitStack() as stack:
-            response = await self._sent(_request(ask, credential), time, patience, stack)
+            call = self._connection.send(_request(ask, credential), time.until(patience.first_byte), send)
+            response = await _begun(call, time, stack)
             if isinstance(response, Failed):
                 return response
-            if response.status // 100 == 2:
-                outcome = await _received(ask, response, time, patience, show)
-                return await self._finished(ask, outcome, time)
-            seconds = self._clock() - sent_at
-            body = await receive_error(response, time)
-            return reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
-
-    async def _sent(
-        self, request: HttpRequest, time: Time, patience: Patience, stack: AsyncExitStack
-    ) -> HttpResponse | Failed:
-        """Send the request and wait for the head of the answer; or say why there is none.
-
-        Here alone an attempt can come to have surely not been sent: later it may have been paid for.
-        """
-        try:
-            return await stack.enter_async_context(self._connection.send(request, time.until(patience.first_byte)))
-        except NotSent:
-            return Failed(reason=Reason.UNREACHABLE)
-        except Lost:
-            return Failed(reason=Reason.CUT_SHORT)
-        except TimeoutError:
-            return Failed(reason=time.reason(Reason.NO_FIRST_BYTE))
+            if response.status // 100 != 2:
+                seconds = self._clock() - sent_at
+                body = await receive_error(response, time)
+                return reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
+            outcome = await _received(ask, response, time, patience, show)
+        return await self._finished(ask, outcome, time)
 
     async def _credential(self, target: Target, time: Time) -> dict[str, str] | Failed:
         """The header that says who asks; or the failure where there is no token for it."""
@@ -111,9 +109,11 @@ class Upstream:
         try:
             async with time.limit():
                 token = await self._tokens.token()
-        except (NoToken, TimeoutError) as failure:
+        except NoToken as failure:
             # For the operator's log; the caller is told no more than that there is none.
-            return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure) or "no token in time"))
+            return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure)))
+        except TimeoutError:
+            return Failed(reason=Reason.NO_TIME)
         return {"authorization": f"Bearer {token.reveal()}"}
 
     async def _finished(self, ask: Ask, outcome: Outcome, time: Time) -> Outcome:
@@ -126,6 +126,27 @@ class Upstream:
                 return await with_base64(outcome, self._connection, loopback=loopback)
         except TimeoutError:
             return outcome
+
+
+async def _begun(
+    call: AbstractAsyncContextManager[HttpResponse], time: Time, stack: AsyncExitStack
+) -> HttpResponse | Failed:
+    """Wait for the head of the answer; or say why there is none.
+
+    Here alone an attempt can come to have surely not been sent: later it may have been paid for.
+    """
+    try:
+        return await stack.enter_async_context(call)
+    except NoTurn:
+        return Failed(reason=Reason.NO_TURN, retry_after=SECONDS_TO_A_TURN)
+    except NoTime:
+        return Failed(reason=Reason.NO_TIME)
+    except NotSent:
+        return Failed(reason=Reason.UNREACHABLE)
+    except Lost:
+        return Failed(reason=Reason.CUT_SHORT)
+    except TimeoutError:
+        return Failed(reason=time.reason(Reason.NO_FIRST_BYTE))
 
 
 async def _received(ask: Ask, response: HttpResponse, time: Time, patience: Patience, show: Show) -> Outcome:

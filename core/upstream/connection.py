@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Limit = Callable[[], float]
     """Tells how many seconds may be waited from now on."""
+    Sending = Callable[[], None]
 
 IDLE_CONNECTION_SECONDS: Final = 30.0
 """How long an unused connection is kept. Shorter than Azure's own limit (4 minutes), so that it is rarely the other
@@ -60,17 +61,28 @@ class HttpResponse(Protocol):
 class Connection(Protocol):
     """Sends requests."""
 
-    def send(self, request: HttpRequest, limit: Limit | None = None) -> AbstractAsyncContextManager[HttpResponse]:
+    def send(
+        self, request: HttpRequest, limit: Limit | None = None, sending: Sending | None = None
+    ) -> AbstractAsyncContextManager[HttpResponse]:
         """Send a request and wait for the answer's head, as long as `limit` then says; leaving frees the connection.
 
-        Raises NotSent, also where the time is over before anything has been sent; Lost; and TimeoutError where the
-        head does not come in time. Redirects are not followed: they would choose a host.
+        `sending` is called when there is a connection, before the first byte goes out: from then on the request may
+        arrive. Raises NotSent (NoTurn, NoTime), Lost, and TimeoutError where the head does not come in time. Redirects
+        are not followed: they would choose a host.
         """
         ...
 
 
 class NotSent(Exception):
-    """The request surely did not reach anybody: no name, no route, no handshake, no free connection, no time."""
+    """The request surely did not reach anybody: no name, no route, no handshake."""
+
+
+class NoTurn(NotSent):
+    """It was not sent as all connections are in use: that says nothing of the other side."""
+
+
+class NoTime(NotSent):
+    """It was not sent as its time was over by then: neither does that."""
 
 
 class Lost(Exception):

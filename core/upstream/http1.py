@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from core.upstream.connection import HttpRequest, HttpResponse, Limit
+    from core.upstream.connection import HttpRequest, HttpResponse, Limit, Sending
     from core.upstream.wire import Wire
     from core.upstream.writing import Origin
 
@@ -36,9 +36,11 @@ class Http1Connection:
         """`most_connections` bounds the calls in flight to all targets together."""
         self._pool = Pool(connect_seconds=connect_seconds, idle_seconds=idle_seconds, most=most_connections)
 
-    def send(self, request: HttpRequest, limit: Limit | None = None) -> AbstractAsyncContextManager[HttpResponse]:
+    def send(
+        self, request: HttpRequest, limit: Limit | None = None, sending: Sending | None = None
+    ) -> AbstractAsyncContextManager[HttpResponse]:
         """Send a request (see Connection.send)."""
-        return _Exchange(self._pool, request, limit)
+        return _Exchange(self._pool, request, limit, sending)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -48,12 +50,13 @@ class Http1Connection:
 class _Exchange:
     """One request and its answer, on a wire that is given back however they end."""
 
-    __slots__ = ("_limit", "_pool", "_request", "_taken")
+    __slots__ = ("_limit", "_pool", "_request", "_sending", "_taken")
 
-    def __init__(self, pool: Pool, request: HttpRequest, limit: Limit | None) -> None:
+    def __init__(self, pool: Pool, request: HttpRequest, limit: Limit | None, sending: Sending | None) -> None:
         self._pool = pool
         self._request = request
         self._limit = limit
+        self._sending = sending
         self._taken: tuple[Origin, Wire] | None = None
 
     async def __aenter__(self) -> HttpResponse:
@@ -62,6 +65,8 @@ class _Exchange:
         self._taken = origin, wire
         try:
             # Nothing is waited for between the lease and this: what was open is written to.
+            if self._sending is not None:
+                self._sending()
             answer = wire.ask(text, for_body=self._request.method != "HEAD")
             await answer.head(self._limit)
         except BaseException:

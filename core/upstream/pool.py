@@ -11,7 +11,7 @@ import ssl
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from core.upstream.connection import NotSent
+from core.upstream.connection import NoTime, NotSent, NoTurn
 from core.upstream.dialing import dial
 from core.upstream.wire import READ_BYTES, Wire
 
@@ -34,6 +34,8 @@ class Pool:
         self._most = most
         self._turns = asyncio.Semaphore(most)
         self._open: set[Wire] = set()
+        self._dialling = 0
+        """How many are on their way to be open."""
         self._none_is_open = asyncio.Event()
         self._none_is_open.set()
         self._idle: dict[Origin, dict[Wire, float]] = {}
@@ -42,17 +44,14 @@ class Pool:
         self._is_closed = False
 
     async def lease(self, origin: Origin, limit: Limit | None = None) -> Wire:
-        """Give an open wire that nobody else has, to be given back in any case. Raises NotSent."""
+        """Give an open wire that nobody else has, to be given back in any case. Raises NotSent, NoTurn, NoTime."""
         await self._take_turn(limit)
         try:
-            wire = self._kept(origin) or await self._connected(origin, limit)
+            _check_time(limit)
+            return self._kept(origin) or await self._connected(origin, limit)
         except BaseException:
             self._turns.release()
             raise
-        if limit is not None and limit() <= 0:
-            self.give_back(origin, wire)
-            raise NotSent("no time is left to send it")
-        return wire
 
     def give_back(self, origin: Origin, wire: Wire) -> None:
         """Take back what `lease` gave, whatever has become of it."""
@@ -85,7 +84,8 @@ class Pool:
             async with asyncio.timeout(self._seconds(limit)):
                 await self._turns.acquire()
         except TimeoutError:
-            raise NotSent("all connections are in use") from None
+            _check_time(limit)
+            raise NoTurn("all connections are in use") from None
 
     def _kept(self, origin: Origin) -> Wire | None:
         """Take the wire that was used last: it is the least likely to be closed by upstream in this very moment."""
@@ -100,16 +100,21 @@ class Pool:
         return None
 
     async def _connected(self, origin: Origin, limit: Limit | None) -> Wire:
-        if len(self._open) >= self._most:
+        if len(self._open) + self._dialling >= self._most:
             self._close_the_oldest()
+        self._dialling += 1
         try:
             async with asyncio.timeout(self._seconds(limit)):
                 tls = self._tls if origin.secure else None
                 wire = await dial(origin, tls, partial(Wire, self._buffer, partial(self._forget, origin)))
         except (OSError, UnicodeError) as error:  # time-outs and what TLS has to say are OSErrors
+            _check_time(limit)
             raise NotSent(type(error).__name__) from None
-        if self._is_closed or not wire.is_open:
+        finally:
+            self._dialling -= 1
+        if self._is_closed or not wire.is_open or _is_over(limit):
             wire.abort()
+            _check_time(limit)
             raise NotSent("the connection was closed before it was used")
         self._open.add(wire)
         self._none_is_open.clear()
@@ -163,3 +168,13 @@ class Pool:
                     wire.abort()
         if self._idle:
             self._tidying = loop.call_later(self._idle_seconds, self._tidy)
+
+
+def _is_over(limit: Limit | None) -> bool:
+    return limit is not None and limit() <= 0
+
+
+def _check_time(limit: Limit | None) -> None:
+    """Raise NoTime where none is left: what was too late by itself is laid at nobody's door."""
+    if _is_over(limit):
+        raise NoTime("its time was over before it was sent")

@@ -22,6 +22,9 @@ MOST_HEAD_BYTES: Final = 64 << 10
 """How long an answer's head may be, those of interim answers (103 and the like) included; and as many bytes may come
 after it that bring no body: extensions of chunks, trailers."""
 
+SMALL_BYTES: Final = 16 << 10
+"""What any network takes at once, unless it stands still."""
+
 
 class Wire(asyncio.BufferedProtocol):
     """A connection and what is being asked on it."""
@@ -41,6 +44,7 @@ class Wire(asyncio.BufferedProtocol):
         self._allowance = MOST_HEAD_BYTES
         self._brought_something = False
         self._asked_for_body = True
+        self._request_bytes = 0
         self._is_delimited = True
         self._persists = True
         self._is_over = False
@@ -62,6 +66,7 @@ class Wire(asyncio.BufferedProtocol):
         self._answer = answer = Answer(self._transport)
         self._allowance = MOST_HEAD_BYTES
         self._asked_for_body = for_body
+        self._request_bytes = len(request)
         self._transport.write(request)
         return answer
 
@@ -71,12 +76,22 @@ class Wire(asyncio.BufferedProtocol):
         if answer is not None:
             answer.fail("its reader has left")
             answer.resume()
-            # Upstream may answer, and end, before it has read the whole request.
-            if not answer.is_whole or self._transport is None or self._transport.get_write_buffer_size():
+            if not answer.is_whole or not self._is_surely_sent(answer.status):
                 self._persists = False
         if not self._persists:
             self.abort()
         return self.is_open
+
+    def _is_surely_sent(self, status: int) -> bool:
+        """Whether all of the request has left: upstream may answer, and end, before it has read it whole.
+
+        Over TLS the transport does not say what the one below it has yet to send (asyncio.sslproto). There it is gone
+        where it was small, or was taken.
+        """
+        if self._transport is None or self._transport.get_write_buffer_size():
+            return False
+        is_plain = self._transport.get_extra_info("sslcontext") is None
+        return is_plain or self._request_bytes <= SMALL_BYTES or 200 <= status < 300
 
     def abort(self) -> None:
         """Close it at once. Over TLS nobody is waited for to agree."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.attempts.cooling import MOST_HEALTHS, PROBE_SECONDS, Cooling
-from core.contract.outcomes import SHOWN, Kind, Reason
+from core.contract.outcomes import OF_OUR_OWN, SHOWN, Kind, Reason
 from tests.fakes import Clock, failed, picture, refused, target
 
 A, B = target("a"), target("b")
@@ -88,6 +88,31 @@ def test_what_is_about_the_request(ward, reason):
     told = ward.tell(*[failed(reason)] * 20)
 
     assert (True, [False] * 20) == (ward.is_open(), told)
+
+
+@pytest.mark.parametrize("reason", sorted(OF_OUR_OWN))
+def test_what_is_about_the_gateway(ward, reason):
+    """What was not sent for want of time or of a connection is laid at no target's door, and makes none well."""
+    ward.tell(*[failed(Reason.SERVER_ERROR)] * 4)
+    told = ward.tell(*[failed(reason)] * 20)
+    assert (True, [False] * 20) == (ward.is_open(), told)
+
+    ward.tell(failed(Reason.SERVER_ERROR))
+
+    assert not ward.is_open()
+
+
+@pytest.mark.parametrize("reason", sorted(OF_OUR_OWN))
+def test_a_probe_that_was_not_sent(ward, reason):
+    """A probe that was not sent lets the next call probe."""
+    ward.tell(*[failed(Reason.SERVER_ERROR)] * 5)
+    ward.clock.pass_by(30)
+
+    ward.tell(failed(reason))
+    assert ward.is_open()
+    ward.tell(failed(Reason.SERVER_ERROR))
+
+    assert not ward.is_open()
 
 
 def test_success_makes_well(ward):

@@ -30,6 +30,8 @@ WORDS = {
     "timeout": Reason.TIMED_OUT,
     "cut": Reason.CUT_SHORT,
     "gone": Reason.UNREACHABLE,
+    "no-time": Reason.NO_TIME,
+    "no-turn": Reason.NO_TURN,
 }
 
 
@@ -236,11 +238,50 @@ def test_backoff_with_full_jitter(chance):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(6.0, "A1 +3 A1 picture"), (4.001, "A1 +3 A1 picture"), (4.0, "A1 throttled"), (2.0, "A1 throttled")],
+    [(6.0, "A1 +3 A1 picture"), (5.001, "A1 +3 A1 picture"), (5.0, "A1 throttled"), (2.0, "A1 throttled")],
 )
 def test_a_wait_fits_the_deadline(seconds, expected):
     """A wait that does not leave time for an attempt is not waited."""
     assert expected == Drive(read_plan("A1"), {"A1": "429:3 picture"}, seconds=seconds, takes=1.0).story()
+
+
+@pytest.mark.parametrize(("takes", "expected"), [(3.999, "A1 B1 picture"), (4.0, "A1 timed_out")])
+def test_a_fallback_fits_the_deadline(takes, expected):
+    """A fallback that could not draw in time is not asked: what it begins may be billed, and nobody would get it."""
+    drive = Drive(read_plan("A1 > B1"), {"A1": "timeout"}, seconds=5, takes=takes)
+
+    assert expected == drive.story()
+    assert drive.end is None or ([1], True) == (drive.passed_over, drive.end.is_out_of_time)
+
+
+def test_the_first_is_asked_in_any_time():
+    """However short a call is, it is asked for once: that is the operator's choice."""
+    assert "A1 picture" == Drive(read_plan("A1"), seconds=0.01).story()
+
+
+def test_fallbacks_that_cool_are_not_out_of_time():
+    """Where time is left, what is passed over is so for another cause."""
+    drive = Drive(read_plan("A1 > B1"), {"A1": "cut"})
+    cool(drive, "B1", failed(Reason.BLOCKED))
+
+    assert "A1 cut_short" == drive.story()
+    assert ([1], False) == (drive.passed_over, drive.end.is_out_of_time)
+
+
+NOT_ASKED = {
+    "no turn at all": ("A1 A2 > B1", {"A1": "no-turn"}, "A1 no_turn"),
+    "no turn for the fallback": ("A1 > B1 > C1", {"A1": "cut", "B1": "no-turn"}, "A1 B1 cut_short"),
+    "no turn for the second try": ("A1", {"A1": "429:3 no-turn"}, "A1 +3 A1 throttled"),
+    "no time, and then some": ("A1 > B1", {"A1": "no-time"}, "A1 B1 picture"),
+    "no time for the second try": ("A1", {"A1": "429:3 no-time"}, "A1 +3 A1 +0.5 A1 throttled"),
+    "no time for anything": ("A1", {"A1": "no-time"}, "A1 +0.25 A1 +0.5 A1 no_time"),
+}
+
+
+@pytest.mark.parametrize(("the_plan", "says", "expected"), NOT_ASKED.values(), ids=NOT_ASKED)
+def test_what_could_not_be_asked(the_plan, says, expected):
+    """Without a connection nobody else is tried; what the target itself has said last is what the caller is told."""
+    assert expected == Drive(read_plan(the_plan), says).story()
 
 
 def test_nobody_is_asked_after_the_deadline():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.attempts.rules import COOLING, MOST_COOLING_SECONDS, REFUSED_MAY_FALL_BACK, RULES, Cools, Move
-from core.contract.outcomes import SHOWN, Kind, Reason
+from core.contract.outcomes import OF_OUR_OWN, SHOWN, Kind, Reason
 
 SIBLING, AGAIN, FALLBACK = Move.SIBLING, Move.AGAIN, Move.FALLBACK
 
@@ -66,8 +66,10 @@ def test_what_cools_a_target(reason, row):
 
 
 def test_what_says_nothing_about_a_target():
-    """What is wrong with the request, or with the deployment's name, does not cool the target."""
-    assert {Reason.REFUSED, Reason.REJECTED, Reason.NOT_FOUND, Reason.UNEXPECTED_STATUS} == set(Reason) - set(COOLING)
+    """What is wrong with the request, with the deployment's name, or with us does not cool the target."""
+    about_the_request = {Reason.REFUSED, Reason.REJECTED, Reason.NOT_FOUND, Reason.UNEXPECTED_STATUS}
+
+    assert about_the_request | OF_OUR_OWN == set(Reason) - set(COOLING)
 
 
 def test_a_stated_wait_has_an_end():

@@ -168,10 +168,10 @@ class DeadlyConnection:
         self._death = death
 
     @asynccontextmanager
-    async def send(self, request: Any, limit: Any = None) -> AsyncIterator[Any]:
+    async def send(self, request: Any, *how: Any) -> AsyncIterator[Any]:
         """Send a request (see Connection.send)."""
         self._death.reach("before ask")
-        async with self._connection.send(request, limit) as response:
+        async with self._connection.send(request, *how) as response:
             self._death.reach("after head")
             yield _Answer(response, self._death)
 

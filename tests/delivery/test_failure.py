@@ -42,6 +42,8 @@ ROWS = {
     (Reason.UNREADABLE, 200): (502, "upstream_error", "upstream_error", False),
     (Reason.STREAM_ERROR, 200): (502, "upstream_error", "upstream_error", False),
     (Reason.UNREACHABLE, None): (502, "upstream_unreachable", "upstream_error", False),
+    (Reason.NO_TIME, None): (502, "upstream_unreachable", "upstream_error", False),
+    (Reason.NO_TURN, None): (503, "gateway_busy", "upstream_error", False),
     (Reason.TIMED_OUT, None): (504, "upstream_timeout", "upstream_error", False),
     (Reason.TIMED_OUT, 408): (504, "upstream_timeout", "upstream_error", False),
     (Reason.NO_FIRST_BYTE, None): (504, "upstream_timeout", "upstream_error", False),
@@ -100,6 +102,7 @@ WAITS = [
     (Reason.THROTTLED, 86_400.0, ("86400", "86400000")),
     (Reason.THROTTLED, None, ("10", "10000")),
     (Reason.SERVER_ERROR, 5.0, ("5", "5000")),
+    (Reason.NO_TURN, 1.0, ("1", "1000")),
     (Reason.SERVER_ERROR, None, None),
     (Reason.TIMED_OUT, None, None),
     (Reason.REFUSED, None, None),
@@ -116,8 +119,16 @@ def test_retry_after(reason, stated, expected):
     assert expected == found
 
 
+TRAILS = [
+    Trail(calls=1),
+    Trail(calls=2, ambiguous=True),
+    Trail(calls=1, in_flight="a"),
+    Trail(calls=1, in_flight="a", is_sent=True),
+]
+
+
 @pytest.mark.parametrize("reason", Reason)
-@pytest.mark.parametrize("trail", [Trail(calls=1), Trail(calls=2, ambiguous=True), Trail(calls=1, in_flight="a")])
+@pytest.mark.parametrize("trail", TRAILS)
 def test_should_retry(reason, trail):
     """`x-should-retry: false` goes with every error if any attempt may have reached a model, and with no other."""
     reply = envelope(trail=trail).gave_up(gave_up(failed(reason, status=400), trail=trail))

@@ -32,8 +32,14 @@ Beyond one call:
   its deployment's other targets draw, or the fallbacks; where nothing is left, the caller sees the cause with the
   shortest wait as `Retry-After`.
 - A target that cannot be reached was surely not asked: 502 `upstream_unreachable`.
-- When `GATEWAY_DEADLINE_SECONDS` are over: 504 `upstream_timeout` ⛔, or an `error` event.
-- When the caller leaves, the connection to Azure OpenAI is freed at once, and the log says so.
+- When `GATEWAY_DEADLINE_SECONDS` are over: 504 `upstream_timeout` ⛔, or an `error` event. Where nothing had been sent
+  by then, 502 `upstream_unreachable`, or what the target had said before. No fallback or retry begins in the last
+  second: what it draws would be billed, and nobody would get it.
+- All calls of an instance share 256 connections. A call that has had none for `GATEWAY_CONNECT_SECONDS` is 503
+  `gateway_busy` with `retry-after`. This, like a call whose time was over before it was sent, is laid at no target's
+  door.
+- When the caller leaves, the connection to Azure OpenAI is freed at once, and the log says so. The call counts as
+  perhaps billed if it had been sent by then.
 - When `make serve` is told to end, open calls have ten seconds; then 503 `stopping`, or an `error` event. In Azure the
   platform stops sending calls to an instance before it ends it, and waits for those that are open.
 - A caller who stops reading its stream does not hold Azure OpenAI beyond the deadline and a second.

@@ -19,7 +19,7 @@ from tests.house import KEY, key_record
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from core.upstream.connection import HttpRequest, Limit
+    from core.upstream.connection import HttpRequest, Limit, Sending
 
 SEED = 20261122
 CALLS = 2000
@@ -51,7 +51,7 @@ class World:
         await asyncio.sleep(0)
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest, _limit: Limit | None = None) -> AsyncGenerator[Answer]:
+    async def send(self, request: HttpRequest, _limit: Limit, sending: Sending) -> AsyncGenerator[Answer]:
         """Answer as chance will have it (core.upstream.connection.Connection)."""
         ending = self.chance.choice(ENDINGS)
         self.endings[ending] += 1
@@ -60,6 +60,7 @@ class World:
         event_id = request.headers["x-ms-client-request-id"]
         if ending == "not sent":
             raise NotSent
+        sending()
         late = self.chance.random() < 0.3
         may_have_drawn = ending in MAY_HAVE_DRAWN or (ending == "500" and late)
         self.asked[event_id].append((target, may_have_drawn))

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from tests.house import house
 from tests.http.wire import PARTIAL, QUICK, behind, check_error_event, events, refusal, said, trail
+from tests.upstream.peer import ok, speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -204,6 +205,20 @@ class TestTheTable:
         assert (True, None) == (response.json()["is_bifrost_error"], response.headers.get("x-should-retry"))
         assert [("x", "unreachable", None)] == trail(response.json())
         assert urlsplit(address).netloc not in response.text
+
+    @EVERY_WAY
+    async def test_not_sent_in_time(self, stream):
+        """A call whose time is over while a connection is made may be tried again: nothing was sent."""
+        async with speaking(ok()) as peer:
+            address = peer.url.replace("http://", "https://")  # it waits for a handshake in vain
+            times = {"GATEWAY_DEADLINE_SECONDS": "0.3", "GATEWAY_ATTEMPT_SECONDS": "0.3"}
+            async with house(AZURE_OPENAI_ENDPOINT=address, GATEWAY_MAX_RETRIES="0", **times) as own:
+                response = await own.draw("x", stream=stream)
+            assert [] == peer.requests
+        assert (502, "upstream_unreachable", None) == said(response)
+        assert response.headers.get("x-should-retry") is None
+        assert [("x", "no_time", None)] == trail(response.json())
+        assert "nothing was drawn" in response.json()["error"]["message"]
 
     @pytest.mark.parametrize(
         ("fault", "seen"),

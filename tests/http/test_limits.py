@@ -17,6 +17,7 @@ from core.storage.memory import MemoryTables
 from tests.governance.shaky import ShakyCounters, a_moment
 from tests.house import KEY, house, key_record
 from tests.http.wire import CATALOGUE, COMPLETED, events, refusal, said
+from tests.upstream.peer import ok, speaking
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -249,6 +250,22 @@ async def test_what_may_have_been_drawn_costs_the_estimate() -> None:
     async with limited(tables) as gateway:
         assert (await gateway.draw("reset", n=2, **LOW)).status_code == 502
         assert (1, 2, 2 * ESTIMATE) == used(await settled(tables))
+
+
+async def test_leaving_before_it_was_sent_costs_nothing() -> None:
+    """A caller who leaves while Azure OpenAI is still being reached gets back its pictures and its money."""
+    tables = MemoryTables()
+    keys = [key_record(rate_limit=RATES, budget=BUDGET)]
+    async with speaking(ok()) as peer:
+        address = peer.url.replace("http://", "https://")  # it waits for a handshake in vain
+        async with house(
+            tables=tables, now=lambda: NOW, GATEWAY_VIRTUAL_KEYS=keys, AZURE_OPENAI_ENDPOINT=address
+        ) as gateway:
+            call = asyncio.create_task(gateway.draw("gpt-image-1", n=3))
+            await peer.until(lambda peer: bool(peer.open))
+            call.cancel()
+            await asyncio.wait({call})
+            assert (1, 0, 0) == used(await settled(tables))
 
 
 async def test_a_refused_prompt_costs_nothing() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from core.storage.azure_tables import AzureTable
-    from core.upstream.connection import Connection, HttpRequest, HttpResponse, Limit
+    from core.upstream.connection import Connection, HttpRequest, HttpResponse
 
 HOST = "https://account.table.core.windows.net"
 KEY = AccountKey(account="account", key=Secret("a2V5"))
@@ -80,6 +80,6 @@ class Counting:
         self._connection = connection
         self.sent: list[str] = []
 
-    def send(self, request: HttpRequest, limit: Limit | None = None) -> AbstractAsyncContextManager[HttpResponse]:
+    def send(self, request: HttpRequest, *how: Any) -> AbstractAsyncContextManager[HttpResponse]:
         self.sent.append(f"{request.method} {request.url.rpartition('/')[2].partition('(')[0]}")
-        return self._connection.send(request, limit)
+        return self._connection.send(request, *how)

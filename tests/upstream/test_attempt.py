@@ -14,7 +14,8 @@ import pytest
 from core.contract.outcomes import Failed, Kind, Partial, Picture, Reason
 from core.contract.secret import Secret
 from core.upstream.attempt import Ask, Upstream
-from core.upstream.connection import Lost, NotSent
+from core.upstream.connection import Lost, NoTime, NotSent, NoTurn
+from core.upstream.http1 import Http1Connection
 from core.upstream.identity import ManagedIdentity, NoToken
 from core.upstream.receiving import MOST_ERROR_BYTES, Patience
 from tests.fakes import COMPLETED, PARTIAL, Clock, FakeConnection, Row, fitted, rendered, target
@@ -60,9 +61,13 @@ class Asked:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self.sent = 0
 
     def attempt(self, asked):
-        return told(lambda show: self._upstream.attempt(asked, show))
+        return told(lambda show: self._upstream.attempt(asked, show, self._sending))
+
+    def _sending(self) -> None:
+        self.sent += 1
 
 
 def upstream(connection, *, tokens=None, clock=time.monotonic, patience=None) -> Asked:
@@ -370,7 +375,7 @@ async def test_the_time_of_an_attempt_that_is_still_connecting(connection):
 
         outcome = await outcome_of(upstream(connection).attempt(asked))
 
-        assert (Reason.UNREACHABLE, Kind.UNREACHABLE) == (outcome.reason, outcome.kind)
+        assert (Reason.NO_TIME, Kind.UNREACHABLE) == (outcome.reason, outcome.kind)
         assert [] == peer.requests
 
 
@@ -438,6 +443,16 @@ async def test_ten_seconds_begin_with_the_sending():
     assert outcome.reason is Reason.SERVER_ERROR
 
 
+async def test_ten_seconds_begin_when_there_is_a_connection():
+    """A connection that was long in coming does not make an error late, either."""
+    clock = Clock()
+    connection = FakeConnection(Row(status=503, turn=12, takes=1), clock=clock)
+
+    outcome = await outcome_of(upstream(connection, clock=clock).attempt(ask(target(), ends_at=clock() + 200)))
+
+    assert outcome.reason is Reason.SERVER_ERROR
+
+
 async def test_an_error_whose_body_does_not_come():
     """An error is read within the attempt's time: its status has said the most."""
     never = asyncio.Event()
@@ -467,8 +482,21 @@ async def test_no_time_at_all(azure, connection):
     asked = ask(deployed(azure, "gpt-image-1"), ends_at=time.monotonic() - 1)
     outcome = await outcome_of(upstream(connection).attempt(asked))
 
-    assert Reason.UNREACHABLE is outcome.reason
+    assert Reason.NO_TIME is outcome.reason
     assert 0 == azure.calls.open_now + len(azure.calls)
+
+
+async def test_a_download_when_every_connection_is_in_use(azure):
+    """What has been read gives its connection free before the picture is fetched: calls do not wait for themselves."""
+    narrow = Http1Connection(connect_seconds=HANGS_SECONDS, most_connections=2)
+    at = deployed(azure, "flux-1.1-pro")
+
+    outcomes = await asyncio.gather(
+        *(outcome_of(upstream(narrow).attempt(ask(at, wants="b64_json"))) for _ in range(4))
+    )
+    await narrow.aclose()
+
+    assert [{"b64_json"}] * 4 == [{*rendered(outcome.answer)["data"][0]} for outcome in outcomes]
 
 
 async def test_a_download_that_takes_too_long():
@@ -614,29 +642,53 @@ async def test_nobody_there(connection):
 
 @pytest.mark.parametrize(
     ("raised", "expected"),
-    [(NotSent("x"), Reason.UNREACHABLE), (Lost("x"), Reason.CUT_SHORT)],
-    ids=["not sent", "lost"],
+    [
+        (NotSent("x"), Reason.UNREACHABLE),
+        (NoTurn("x"), Reason.NO_TURN),
+        (NoTime("x"), Reason.NO_TIME),
+        (Lost("x"), Reason.CUT_SHORT),
+    ],
+    ids=["not sent", "no turn", "no time", "lost"],
 )
 async def test_no_head(raised, expected):
-    """Without the head of an answer, it counts whether the request may have arrived."""
-    (outcome,) = await events_of(upstream(FakeConnection(Row(raises=raised))).attempt(ask(target())))
+    """Without the head of an answer, it counts whether the request may have arrived, and if not, whose doing it is."""
+    asking = upstream(FakeConnection(Row(raises=raised)))
 
-    assert expected is outcome.reason
+    (outcome,) = await events_of(asking.attempt(ask(target())))
+
+    assert (expected, expected is Reason.CUT_SHORT) == (outcome.reason, asking.sent == 1)
+
+
+@pytest.mark.parametrize("at", ["sent", "404"])
+async def test_sending_is_told(azure, connection, at):
+    """An attempt tells when it is sent, once, whatever comes of it."""
+    asking = upstream(connection)
+
+    await outcome_of(asking.attempt(ask(deployed(azure, "gpt-image-1" if at == "sent" else "fault-404"))))
+
+    assert 1 == asking.sent
 
 
 NO_TOKENS = {
     "none": (Tokens(raises=NoToken("the identity endpoint answered 500")), "answered 500"),
-    "none in time": (Tokens(gate=asyncio.Event()), "no token in time"),
 }
+
+
+async def test_no_token_in_time():
+    """A token that is not there as the time ends says nothing of the identity: nothing is sent, that is all."""
+    asking = upstream(connection := FakeConnection(Row()), tokens=Tokens(gate=asyncio.Event()))
+
+    (outcome,) = await events_of(asking.attempt(ask(target("a", key=None), ends_at=time.monotonic() + 0.05)))
+
+    assert (Reason.NO_TIME, 0, []) == (outcome.reason, asking.sent, connection.requests)
 
 
 @pytest.mark.parametrize(("tokens", "words"), NO_TOKENS.values(), ids=NO_TOKENS)
 async def test_no_token(tokens, words):
     """Without a token nothing is sent, and the outcome says why, for the log."""
     connection = FakeConnection(Row())
-    asked = ask(target("a", key=None), ends_at=time.monotonic() + 0.05)
 
-    (outcome,) = await events_of(upstream(connection, tokens=tokens).attempt(asked))
+    (outcome,) = await events_of(upstream(connection, tokens=tokens).attempt(ask(target("a", key=None))))
 
     assert (Reason.NO_TOKEN, None, []) == (outcome.reason, outcome.status, connection.requests)
     assert words in outcome.error.message

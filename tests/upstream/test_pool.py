@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core.upstream.connection import HttpRequest, Lost, NotSent
+from core.upstream.connection import HttpRequest, Lost, NoTime, NotSent, NoTurn
 from core.upstream.http1 import Http1Connection
 from tests.upstream.peer import CLOSE, RESET, ok, speaking
 from tests.waiting import HANGS_SECONDS
@@ -33,6 +33,12 @@ async def ask(connection: Http1Connection, url: str, limit: Limit | None = None)
         aclosing(response.pieces()) as pieces,
     ):
         return response.status, b"".join([piece async for piece in pieces])
+
+
+def limit(seconds: float) -> Limit:
+    """As much time from now on as a clock says."""
+    ends_at = asyncio.get_running_loop().time() + seconds
+    return lambda: max(0.0, ends_at - asyncio.get_running_loop().time())
 
 
 @pytest.fixture
@@ -197,8 +203,11 @@ async def test_a_call_whose_turn_does_not_come(narrow, whose):
         async with narrow.send(HttpRequest(url=peer.url, headers={})):
             if whose == "the connection's":
                 narrow._pool._connect_seconds = 0.01  # only now: the first call had all the time it took
-            with pytest.raises(NotSent, match="in use"):
-                await ask(narrow, peer.url, (lambda: 0.01) if whose == "its own" else None)
+                late = NoTurn
+            else:
+                late = NoTime
+            with pytest.raises(late):
+                await ask(narrow, peer.url, limit(0.01) if late is NoTime else None)
 
         assert 1 == len(peer.requests)
 
@@ -271,13 +280,17 @@ async def test_small_writes_are_not_delayed(connection):
         assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-@pytest.mark.parametrize(("connect_seconds", "own"), [(SOON, HANGS_SECONDS), (SOON, None), (HANGS_SECONDS, SOON)])
-async def test_a_handshake_that_does_not_come(connect_seconds, own):
+@pytest.mark.parametrize(
+    ("connect_seconds", "own", "late"),
+    [(SOON, HANGS_SECONDS, NotSent), (SOON, None, NotSent), (HANGS_SECONDS, SOON, NoTime)],
+)
+async def test_a_handshake_that_does_not_come(connect_seconds, own, late):
     """A connection that is not there in time, TLS included, means that the request was surely not sent."""
     connection = Http1Connection(connect_seconds=connect_seconds)
     async with speaking(ok()) as peer:
-        with pytest.raises(NotSent, match="TimeoutError"):
-            await ask(connection, peer.url.replace("http://", "https://"), own and (lambda: own))
+        with pytest.raises(NotSent) as raised:
+            await ask(connection, peer.url.replace("http://", "https://"), own and limit(own))
+        assert late is raised.type
         await peer.until(lambda peer: peer.count and not peer.open)
 
         assert [] == peer.requests
@@ -288,18 +301,85 @@ async def test_a_call_without_any_time(narrow):
     """A call whose time is over when it has its connection is not sent, and the connection is kept."""
     async with speaking(ok()) as peer:
         await ask(narrow, peer.url)
-        with pytest.raises(NotSent, match="no time"):
+        with pytest.raises(NoTime):
             await ask(narrow, peer.url, lambda: 0.0)
         await ask(narrow, peer.url)
 
         assert [1, 1] == peer.asked_on
 
 
+async def test_a_call_whose_time_is_over_once_it_is_connected(narrow):
+    """It is not sent: by then nobody would read what may be paid for."""
+    left = iter([1.0, 1.0])
+    async with speaking(ok()) as peer:
+        with pytest.raises(NoTime):
+            await ask(narrow, peer.url, lambda: next(left, 0.0))
+        await peer.until(lambda peer: not peer.open)
+        assert [] == peer.requests
+
+        assert (200, b"ok") == await ask(narrow, peer.url)
+
+
+async def test_a_call_that_is_not_sent_does_not_make_its_connection_young():
+    """What has been unused for too long is not used again, whoever wanted to meanwhile."""
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, idle_seconds=HANGS_SECONDS)
+    async with speaking(ok()) as peer:
+        await ask(connection, peer.url)
+        ((wires),) = connection._pool._idle.values()
+        before = dict(wires)
+        with pytest.raises(NoTime):
+            await ask(connection, peer.url, lambda: 0.0)
+
+        assert [before] == [*connection._pool._idle.values()]
+    await connection.aclose()
+
+
+async def test_a_limit_that_fails(narrow):
+    """A fault in the limit takes nobody's turn with it."""
+    async with speaking(ok()) as peer:
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                await ask(narrow, peer.url, lambda: 1 / 0)
+
+        assert (200, b"ok") == await ask(narrow, peer.url)
+
+
+@pytest.mark.parametrize(
+    ("answers", "limited_to", "expected"), [((ok(),), HANGS_SECONDS, 1), ((ok(),), 0.0, 0)], ids=["sent", "not sent"]
+)
+async def test_sending_is_told(narrow, answers, limited_to, expected):
+    """Before the first byte goes out it is told, once; where none does, never."""
+    told = []
+    async with speaking(*answers) as peer:
+        request = HttpRequest(url=peer.url, headers={})
+        with suppress(NotSent):
+            async with narrow.send(request, limit(limited_to), lambda: told.append(len(peer.requests))):
+                pass
+
+        assert [0] * expected == told
+
+
+async def test_connections_on_their_way_count():
+    """There are never more connections than allowed, those that are only being opened included."""
+    connection = Http1Connection(connect_seconds=HANGS_SECONDS, most_connections=4)
+    async with speaking(ok()) as first, speaking(ok()) as second:
+        await asyncio.gather(*(ask(connection, first.url) for _ in range(3)))
+        assert 3 == len(first.open)
+        most = 0
+        calls = [asyncio.ensure_future(ask(connection, second.url)) for _ in range(4)]
+        while not all(call.done() for call in calls):
+            await asyncio.sleep(0)
+            most = max(most, len(first.open) + len(second.open))
+
+        assert 4 == most
+    await connection.aclose()
+
+
 async def test_an_answer_that_does_not_begin(narrow):
     """A call whose answer does not begin in time may have arrived; its connection is closed."""
     async with speaking(asyncio.Event()) as peer:
         with pytest.raises(TimeoutError):
-            await ask(narrow, peer.url, lambda: SOON)
+            await ask(narrow, peer.url, limit(SOON))
         await peer.until(lambda peer: not peer.open)
 
         assert 1 == len(peer.requests)

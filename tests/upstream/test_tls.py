@@ -115,6 +115,34 @@ async def test_the_right_host(believed, connection):
         assert [1, 1] == peer.asked_on
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+async def test_an_answer_before_the_request_was_read(believed, connection, secure):
+    """Where upstream answers without reading what was asked, the rest of that is not in the next call's way."""
+    early = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\nno"
+    asked, over = [], asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()
+        writer.write(early)
+        await over.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=believed.server("localhost") if secure else None)
+    url = f"{'https' if secure else 'http'}://localhost:{server.sockets[0].getsockname()[1]}"
+    body = bytes(30_000_000)  # more than any network takes
+    for _ in range(2):
+        request = HttpRequest(url=url, headers={}, body=body)
+        async with asyncio.timeout(HANGS_SECONDS), connection.send(request) as response:
+            assert b"no" == await anext(response.pieces())
+    server.close()
+    over.set()
+    await asyncio.wait(asked)
+
+    assert 2 == len(asked)
+
+
 async def test_another_host(believed, connection):
     """A host that proves another name is told nothing."""
     async with speaking(ok(), tls=believed.server("elsewhere.example")) as peer:
