@@ -140,7 +140,8 @@ async def _begun(
     except NoTurn:
         return Failed(reason=Reason.NO_TURN, retry_after=SECONDS_TO_A_TURN)
     except NoTime:
-        return Failed(reason=Reason.NO_TIME)
+        # A target that takes longer to connect to than it may take to begin an answer is not reached.
+        return Failed(reason=Reason.UNREACHABLE if time.left() > 0 else Reason.NO_TIME)
     except NotSent:
         return Failed(reason=Reason.UNREACHABLE)
     except Lost:

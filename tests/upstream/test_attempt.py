@@ -645,10 +645,10 @@ async def test_nobody_there(connection):
     [
         (NotSent("x"), Reason.UNREACHABLE),
         (NoTurn("x"), Reason.NO_TURN),
-        (NoTime("x"), Reason.NO_TIME),
+        (NoTime("x"), Reason.UNREACHABLE),
         (Lost("x"), Reason.CUT_SHORT),
     ],
-    ids=["not sent", "no turn", "no time", "lost"],
+    ids=["not sent", "no turn", "no time for the head", "lost"],
 )
 async def test_no_head(raised, expected):
     """Without the head of an answer, it counts whether the request may have arrived, and if not, whose doing it is."""
