@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.contract.outcomes import Kind
 from core.contract.reply import Stream
 from core.contract.request import DEPLOYMENT_NAME
 from core.delivery.headers import limit_headers
@@ -152,7 +151,7 @@ class Books:
         return None if self.caller is None else await self._parts.governor.standing(self.caller)
 
     def _settle(self) -> Bill:
-        """Settle the reservation, once. The generation, if there was one, has ended."""
+        """Settle the reservation, once. A generation that goes on all the same counts as if it drew."""
         if self._bill is None:
             self._bill = NOTHING if self.plan is None else bill_of(self.plan, self._envelope.journal)
             if self._admission is not None:
@@ -161,7 +160,7 @@ class Books:
 
     def _record(self, status: int | None) -> CallRecord:
         envelope, trail = self._envelope, self._envelope.journal.trail
-        drawn = any(trace.outcome == Kind.PICTURE for trace in trail.traces)
+        is_lost = envelope.outcome == "left" and not trail.costs_nothing
         return CallRecord(
             event_id=envelope.event_id,
             caller=None if self.caller is None else self.caller.id,
@@ -173,7 +172,7 @@ class Books:
             tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.lines),
             status=status,
             latency_ms=envelope.latency_ms,
-            perhaps_billed=trail.perhaps_billed or (drawn and envelope.outcome == "left"),
+            perhaps_billed=trail.perhaps_billed or is_lost,
         )
 
 

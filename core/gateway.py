@@ -126,7 +126,7 @@ class Gateway:
             return envelope.refused(error)
         except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer
             write_fault(fault, envelope.event_id)
-            return envelope.refused(InternalFault(retry_safe=envelope.journal.trail.calls == 0))
+            return envelope.refused(InternalFault(retry_safe=envelope.journal.trail.costs_nothing))
 
     async def _answer(self, call: Call, envelope: Envelope, books: Books) -> Reply:
         caller = books.caller = await self._authenticator.caller_of(credential_of(call.headers))

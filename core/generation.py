@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
-from core.attempts.deciding import LEAST_SECONDS, AskNext, GiveUp, Policy, Situation, next_move
+from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, next_move
 from core.catalogue.fitting import Fitted
 from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason
 from core.upstream.attempt import Ask
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from core.catalogue.plan import Plan, Step
     from core.journal import Journal, Trail
     from core.upstream.receiving import Patience
+
+LEAST_SECONDS: Final = 1.0
+"""What is left of a call for another attempt at least: no model draws in less, and what it begins may be billed."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +91,10 @@ class Time(Struct, frozen=True, kw_only=True):
     overruns: bool = False
     """Whether an attempt that has begun may go on beyond the call's end: its outcome can be asked for again."""
 
+    def least_seconds(self, tried: Sequence[Tried]) -> float:
+        """What must be left of the call for another attempt. However short a call is, it is asked for once."""
+        return LEAST_SECONDS if tried and not self.overruns else 0.0
+
     def end_of_attempt(self, began_at: float) -> float:
         """When an attempt that begins then must have ended."""
         ends_at = began_at + self.attempt_seconds
@@ -131,7 +138,31 @@ class Generator:
 
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
-        window = _Window(show, partials)
+        journal.open()
+        try:
+            window = _Window(show, partials)
+            found = await self._found(
+                plan, journal, images=images, api_version=api_version, event_id=event_id, time=time, window=window
+            )
+        finally:
+            journal.close()
+        if isinstance(found, Failed):
+            return GaveUp(failure=found, step=plan.steps[0], trail=journal.trail)
+        picture, step = found
+        return Drawn(picture=picture, step=step, trail=journal.trail)
+
+    async def _found(
+        self,
+        plan: Plan,
+        journal: Journal,
+        *,
+        images: int,
+        api_version: str | None,
+        event_id: str,
+        time: Time,
+        window: _Window,
+    ) -> tuple[Picture, Step] | Failed:
+        """Ask one after the other, until there is a picture or nothing left."""
         while isinstance(move := self._next(plan, journal.tried, time), AskNext):
             if move.wait > 0:
                 await self._wait(move.wait)
@@ -145,14 +176,15 @@ class Generator:
                 images=images,
                 event_id=event_id,
                 ends_at=time.end_of_attempt(began_at),
+                begins_by=time.ends_at - time.least_seconds(journal.tried),
                 patience=time.patience,
             )
             outcome = await self._watched(ask, window.of(step, journal), journal.sending)
             journal.end(step, move, outcome, began_at=began_at, now=self._clock())
             if isinstance(outcome, Picture):
-                return Drawn(picture=outcome, step=step, trail=journal.trail)
+                return outcome, step
         journal.pass_over(plan, move.passed_over, is_out_of_time=move.is_out_of_time)
-        return GaveUp(failure=move.failure, step=plan.steps[0], trail=journal.trail)
+        return move.failure
 
     def _next(self, plan: Plan, tried: Sequence[Tried], time: Time) -> AskNext | GiveUp:
         return next_move(
@@ -162,7 +194,7 @@ class Generator:
                 health=self._cooling.of,
                 now=self._clock(),
                 ends_at=time.ends_at,
-                least_seconds=0.0 if time.overruns else LEAST_SECONDS,
+                least_seconds=time.least_seconds(tried),
                 policy=self._policy,
                 chance=self._chance,
             )

@@ -52,11 +52,18 @@ class Trail(Struct, frozen=True, kw_only=True):
     """The deployment of an attempt that has begun and not ended."""
     is_sent: bool = False
     """Whether that one has been sent."""
+    goes_on: bool = False
+    """Whether the generation has not ended: more may be sent."""
 
     @property
     def perhaps_billed(self) -> bool:
         """Whether a picture may have been bought that the caller did not get."""
-        return self.ambiguous or self.is_sent
+        return self.ambiguous or self.is_sent or self.goes_on
+
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether surely nothing was bought, for this caller or for nobody."""
+        return not self.perhaps_billed and all(trace.outcome != Kind.PICTURE for trace in self.traces)
 
     @property
     def lines(self) -> tuple[Trace, ...]:
@@ -76,14 +83,26 @@ class Journal:
         self.tried: list[Tried] = []
         self.trail = Trail()
         self._ended: list[Consumed] = []
-        self._step = 0  # of the attempt that began last
+        self._step = 0
+        """The step of the attempt that began last."""
         self._passed_over: set[int] = set()
 
     @property
     def consumed(self) -> tuple[Consumed, ...]:
-        """What each attempt drew, or may have drawn, in their order; with one that was sent and has not ended."""
-        unended = (Consumed(step=self._step, kind=None),) if self.trail.is_sent else ()
+        """What each attempt drew, or may have drawn, in their order; with one whose end nobody has seen.
+
+        While the generation goes on that is also one that has not been sent yet, or not even begun.
+        """
+        unended = (Consumed(step=self._step, kind=None),) if self.trail.is_sent or self.trail.goes_on else ()
         return (*self._ended, *unended)
+
+    def open(self) -> None:
+        """Note that the generation begins."""
+        self.trail = replace(self.trail, goes_on=True)
+
+    def close(self) -> None:
+        """Note that it has ended, whichever way: what has not been sent by now never is."""
+        self.trail = replace(self.trail, goes_on=False)
 
     def begin(self, plan: Plan, move: AskNext) -> None:
         """Note that an attempt begins."""
@@ -134,4 +153,5 @@ class Journal:
             calls=before.calls + calls,
             ambiguous=before.ambiguous or ambiguous,
             in_flight=in_flight,
+            goes_on=before.goes_on,
         )

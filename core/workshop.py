@@ -10,6 +10,8 @@ import datetime as dt
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from core.access.caller import Caller
 from core.attempts.deciding import AskNext
 from core.catalogue.plan import make_plan
@@ -115,7 +117,7 @@ class Workshop:
         try:
             reply = await self._reply(run, envelope, books, tries)
         except BaseException:
-            if run.asked:
+            if run.asked and not envelope.journal.trail.costs_nothing:
                 books.close(status=None)
             else:
                 await self._put_back(run.job, books)
@@ -134,7 +136,10 @@ class Workshop:
         return envelope, books
 
     async def _put_back(self, job: Job, books: Books) -> None:
-        """Leave a job that has asked nothing to the next delivery."""
+        """Leave a job for which nothing was sent to the next delivery."""
+        if job.asked:
+            # It was written down, and then it did not come to that: what was reserved has been given back.
+            job = replace(job, order=replace(job.order, hold=None))
         if job.order.hold is None:
             books.give_back()
         else:

@@ -17,7 +17,7 @@ from core.contract.document import Document
 from core.contract.errors import InvalidRequest
 from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, UpstreamError
 from core.contract.secret import Secret
-from core.upstream.connection import NotSent
+from core.upstream.connection import NoTime, NotSent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -58,8 +58,8 @@ class Row:
     pieces: Sequence[bytes | BaseException | asyncio.Event] = ()
     raises: BaseException | None = None
     """Raised in the place of an answer."""
-    turn: float = 0.0
-    """Seconds by which the clock moves before it is sent."""
+    turn: float | asyncio.Event = 0.0
+    """Seconds by which the clock moves before it is sent; or waited for before that."""
     gate: asyncio.Event | None = None
     """Waited for before there is an answer."""
     takes: float = 0.0
@@ -81,8 +81,12 @@ class FakeConnection:
     ) -> AsyncIterator[FakeResponse]:
         self.requests.append(request)
         row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
-        if self._clock is not None:
+        if isinstance(row.turn, asyncio.Event):
+            await row.turn.wait()
+        elif self._clock is not None:
             self._clock.pass_by(row.turn)
+        if limit is not None and limit() <= 0:
+            raise NoTime("its time was over")
         if sending is not None and not isinstance(row.raises, NotSent):
             sending()
         if row.gate is not None:

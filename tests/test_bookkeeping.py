@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from core.bootstrap import build
 from core.contract.allowance import Allowance, Rate
@@ -38,9 +39,11 @@ def event(name: str) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))
 
 
-def gateway(tables: Tables, *pieces: bytes | BaseException | asyncio.Event) -> Gateway:
+def gateway(
+    tables: Tables, *pieces: bytes | BaseException | asyncio.Event, turn: asyncio.Event | None = None
+) -> Gateway:
     """A gateway whose key may draw ten pictures an hour, before an upstream that streams these pieces."""
-    connection = FakeConnection(Row(headers={"content-type": "text/event-stream"}, pieces=pieces))
+    connection = FakeConnection(Row(headers={"content-type": "text/event-stream"}, pieces=pieces, turn=turn or 0.0))
     keys = [key_record(rate_limit={"images": {"limit": 10, "window": "1h"}})]
     settings = read_settings(environment("https://example.openai.azure.com", GATEWAY_VIRTUAL_KEYS=keys))
     return build(settings, connection=connection, tables=tables)
@@ -96,6 +99,45 @@ async def test_a_stream_that_is_left_is_settled() -> None:
     assert (1, 1) == await drawn(tables)
     await reply.body.aclose()
     assert (0, 1) == await drawn(tables)
+
+
+@pytest.mark.parametrize(("cancels", "counted"), [(1, 1), (2, 1)])
+async def test_a_call_that_goes_on_when_it_is_left_is_not_settled_as_nothing(
+    noted: list[Entry], cancels: int, counted: int
+) -> None:
+    """A call under a name that is left before it was sent is drawn all the same, and counts whenever its books close.
+
+    The second cancel is the host's, at the end of its patience: whoever waited for the generation is gone then.
+    """
+    tables, turn = MemoryTables(), asyncio.Event()
+    own = gateway(tables, event(COMPLETED), turn=turn)
+    named = call()
+    leaving = asyncio.ensure_future(
+        own.generate_image(replace(named, headers=[*named.headers, ("idempotency-key", "k")]))
+    )
+    for _ in range(cancels):
+        await drawn(tables)
+        leaving.cancel()
+    await drawn(tables)
+    turn.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert (0, counted) == await drawn(tables)
+    assert [1] == [entry.bill.counted_images for entry in noted]
+
+
+async def test_a_call_that_is_left_before_it_was_sent(noted: list[Entry]) -> None:
+    """It has cost nothing, and so it stands in the ledger."""
+    tables = MemoryTables()
+    leaving = asyncio.ensure_future(gateway(tables, turn=asyncio.Event()).generate_image(call()))
+    assert (1, 1) == await drawn(tables)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert (0, 0) == await drawn(tables)
+    assert [("left", False, 0)] == [
+        (entry.outcome, entry.bill.possibly_billed, entry.bill.counted_images) for entry in noted
+    ]
 
 
 async def test_a_call_that_fails_in_our_hands_is_settled() -> None:

@@ -374,6 +374,17 @@ async def test_no_time_for_a_fallback():
     assert [("a", "cut_short", 200), ("b", "out_of_time", None)] == trail_of(stage.journal)
 
 
+@pytest.mark.parametrize(("overruns", "least"), [(False, [0, 1]), (True, [0, 0])])
+async def test_until_when_what_is_asked_may_be_sent(overruns, least):
+    """What waits for a connection may still be sent until the call's end, or a second before if it is not the first."""
+    stage = Stage(limits=Limits(call=10), a=[[GONE]], b=[[picture()]])
+    ends_at = stage.clock() + 10
+
+    await stage.run(one_of_each("a", "b"), overruns=overruns)
+
+    assert least == [ends_at - ask.begins_by for ask in stage.upstream.asks]
+
+
 async def test_an_outcome_that_can_be_asked_for_again():
     """Where an attempt may go on beyond the call's end, a fallback is asked as long as that has not come."""
     stage = Stage(limits=Limits(call=10), a=[[CUT]], b=[[picture()]])

@@ -159,6 +159,28 @@ async def test_a_job_has_its_own_time() -> None:
     assert "succeeded" == (await town.state(job_id))["status"]
 
 
+@pytest.mark.parametrize("key", [LIMITED, UNLIMITED], ids=["limited", "unlimited"])
+async def test_a_process_that_ends_before_anything_was_sent(noted: list[Entry], key: dict[str, Any]) -> None:
+    """Its job, for which the model was about to be asked, is carried out by the next delivery, and counts once."""
+    turn = asyncio.Event()
+    row = Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE], turn=turn)
+    town = Town(row, key=key)
+    job_id = await town.order()
+    running = asyncio.ensure_future(town.built.workshop.carry_out(job_id, 1))
+    await settled()
+    assert (1, True) == (town.asked, not running.done())
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    turn.set()
+    town.process()
+    await town.deliver()
+    assert "succeeded" == (await town.state(job_id))["status"]
+    assert [("picture", 1)] == [(each.outcome, each.bill.counted_images) for each in noted]
+    if key is LIMITED:
+        assert (0, 1) == await town.account()
+
+
 async def test_a_key_that_is_revoked_meanwhile(noted: list[Entry]) -> None:
     """Its job has failed, is in the ledger under its name, and what it reserved is given back."""
     town = Town()

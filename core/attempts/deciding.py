@@ -25,8 +25,6 @@ LONGEST_WAIT_SECONDS: Final = 10.0
 """A stated wait beyond this is the caller's to wait, not ours."""
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 8.0
-LEAST_SECONDS: Final = 1.0
-"""What is left of a call for another attempt at least: no model draws in less, and what it begins may be billed."""
 SHORTEST_RETRY_AFTER_SECONDS: Final = 1.0
 """What a caller is told while another call tries out whether a target is well again."""
 
@@ -79,8 +77,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     now: float
     ends_at: float
     """When the whole call must have ended."""
-    least_seconds: float = LEAST_SECONDS
-    """How much of it must be left for another attempt."""
+    least_seconds: float = 0.0
+    """How much of it must be left for what is asked next."""
     policy: Policy
     chance: Callable[[], float]
     """Gives a number from 0 up to 1."""
@@ -93,7 +91,7 @@ def next_move(situation: Situation) -> AskNext | GiveUp:
         if situation.tried
         else (Move.FALLBACK,)  # the first step is asked as if something before it had failed
     )
-    last_begin = situation.ends_at - (situation.least_seconds if situation.tried else 0.0)
+    last_begin = situation.ends_at - situation.least_seconds
     for move in moves:
         found = _MOVES[move](situation)
         if found is not None and situation.now + found.wait < last_begin:
@@ -206,10 +204,11 @@ def _failure_of_the_primary(situation: Situation) -> Failed:
         and situation.tried[-1].outcome.reason is Reason.TIMED_OUT
     ):
         return situation.tried[-1].outcome
-    own = [tried.outcome for tried in situation.tried if tried.step == 0]
+    own = [tried for tried in situation.tried if tried.step == 0]
     if own:
-        # What the target itself has said last is worth more than that it could not be asked once more.
-        return next((outcome for outcome in reversed(own) if outcome.reason not in OF_OUR_OWN), own[-1])
+        # What a target has said is worth more than that one could not be asked.
+        said = [tried for tried in (*situation.tried, *own) if tried.outcome.reason not in OF_OUR_OWN]
+        return (said or own)[-1].outcome
     healths = [situation.health(target) for target in situation.plan.steps[0].deployment.targets]
     coolest = min(healths, key=lambda health: health.cools_until)
     if coolest.cause is None:

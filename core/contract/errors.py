@@ -244,7 +244,7 @@ class Stopping(GatewayFault):
     status = 503
     code = "stopping"
 
-    def __init__(self, *, retry_safe: bool) -> None:
+    def __init__(self, *, retry_safe: bool = False) -> None:
         super().__init__("This instance of the gateway is being stopped", headers={"retry-after": "1"})
         self.retry_safe = retry_safe
 

@@ -168,13 +168,13 @@ SHOWN: Final[dict[Reason, Shown]] = {
         kind=Kind.UNREACHABLE,
         status=502,
         code="upstream_unreachable",
-        message="The time of this call was over before Azure OpenAI could be asked; nothing was drawn",
+        message="Azure OpenAI could not be asked in time",
     ),
     Reason.NO_TURN: Shown(
         kind=Kind.BUSY,
         status=503,
         code="gateway_busy",
-        message="The gateway has no connection to Azure OpenAI free at the moment; nothing was drawn",
+        message="The gateway has no connection to Azure OpenAI free at the moment",
     ),
     Reason.TIMED_OUT: Shown(
         kind=Kind.AMBIGUOUS,

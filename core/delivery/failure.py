@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from core.contract.errors import UpstreamFailure, wait_headers
-from core.contract.outcomes import SHOWN, Kind
+from core.contract.outcomes import OF_OUR_OWN, SHOWN, Kind
 
 if TYPE_CHECKING:
     from core.contract.outcomes import Failed
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 UNSTATED_RETRY_AFTER_SECONDS: Final = 10.0
 """For a 429 without a word on waiting: with 5 to 12 calls a minute, the usual quota, one frees about so often."""
 
-ONLY_COOLING: Final = "This deployment is being left alone for a while after failures; nothing was sent for this call"
+ONLY_COOLING: Final = "This deployment is being left alone for a while after failures"
+NOTHING_DRAWN: Final = "; nothing was drawn for this call"
+"""Said where the words before it leave that open, and it is true of all that was tried."""
 
 _TYPES: Final = {
     Kind.REFUSED: "image_generation_user_error",
@@ -35,8 +37,12 @@ def failure_of(end: GaveUp) -> UpstreamFailure:
     as_it_came = shown.message is None
     error = failure.error
     message = (error.message if as_it_came else shown.message) or _MESSAGES[failure.kind]
+    if failure.only_cooling:
+        message = ONLY_COOLING
+    if (failure.only_cooling or failure.reason in OF_OUR_OWN) and end.trail.costs_nothing:
+        message += NOTHING_DRAWN
     return UpstreamFailure(
-        ONLY_COOLING if failure.only_cooling else message,
+        message,
         status=shown.status or failure.status or 400,
         code=shown.code or error.code or failure.reason,
         type=(error.type if as_it_came else None) or _TYPES.get(failure.kind, "upstream_error"),

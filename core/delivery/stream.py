@@ -36,6 +36,10 @@ async def deliver_stream(reader: Reader, composer: Composer, *, heartbeat_second
     """Answer with the first event, or with a silent stream once `heartbeat_seconds` have gone by without one."""
     try:
         first = await reader.wait(heartbeat_seconds)
+    except (Stopping, Overdue) as end:
+        await reader.closed_for(end)
+        await reader.aclose()
+        raise
     except BaseException:
         await reader.aclose()
         raise
@@ -77,7 +81,7 @@ async def _pieces(
             event = None
             event = await reader.wait(heartbeat_seconds)
     except (Stopping, Overdue) as end:
-        end.retry_safe = end.retry_safe or reader.goes_on
+        await reader.closed_for(end)
         yield _error(envelope.error_value(end))
     except Exception as fault:  # noqa: BLE001 -- the status has gone out: the caller must hear of it as an event
         write_fault(fault, envelope.event_id)

@@ -28,10 +28,9 @@ async def deliver_whole(reader: Reader, composer: Composer) -> Reply:
             event = await reader.wait()
         reply = await composer.compose(event)
     except (Stopping, Overdue) as end:
+        await reader.closed_for(end)
         if reader.goes_on:
-            end.retry_safe = True  # who asks again gets what comes of this very generation
             return _with_the_rest_behind(composer.envelope.refused(end), reader)
-        await reader.aclose()
         raise
     except BaseException:
         await reader.aclose()

@@ -19,7 +19,7 @@ from azure.core.utils import case_insensitive_dict
 from yarl import URL
 
 from core.storage.account import AccountKey, SharedAccess
-from core.upstream.connection import HttpRequest, Lost, NotSent
+from core.upstream.connection import HttpRequest, Lost, NotSent, NoTurn
 from core.upstream.identity import NoToken
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class IdentityCredential:
         """Give a token that is valid now; what it is for, its source knows. Raises ServiceRequestError."""
         try:
             token = await self._tokens.token()
-        except NoToken as reason:
+        except (NoToken, NoTurn) as reason:
             raise ServiceRequestError(f"no token for it: {reason}") from None
         # Its source keeps and renews it. For azure-core it ends at once: it need not keep it a second time.
         return AccessToken(token.reveal(), expires_on=0)

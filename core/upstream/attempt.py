@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from math import inf
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 SECONDS_TO_A_TURN: Final = 1.0
 """After how long a caller may come again who found all connections in use."""
 
+_BUSY: Final = Failed(reason=Reason.NO_TURN, retry_after=SECONDS_TO_A_TURN)
+
 
 class Ask(Struct, frozen=True, kw_only=True):
     """What one attempt asks of one target."""
@@ -50,6 +53,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     event_id: str
     ends_at: float
     """When the attempt must have ended, on the monotonic clock."""
+    begins_by: float = inf
+    """From when on it is not sent any more."""
     patience: Patience | None = None
     """In the place of the usual one."""
 
@@ -83,20 +88,14 @@ class Upstream:
         if isinstance(credential, Failed):
             return credential
         patience = ask.patience or self._patience
-        sent_at = 0.0
-
-        def send() -> None:
-            nonlocal sent_at
-            sent_at = self._clock()
-            sending()
-
+        departure = _Departure(time, ask.begins_by, patience.first_byte, sending)
         async with AsyncExitStack() as stack:
-            call = self._connection.send(_request(ask, credential), time.until(patience.first_byte), send)
+            call = self._connection.send(_request(ask, credential), departure.limit, departure.sending)
             response = await _begun(call, time, stack)
             if isinstance(response, Failed):
                 return response
             if response.status // 100 != 2:
-                seconds = self._clock() - sent_at
+                seconds = self._clock() - departure.at
                 body = await receive_error(response, time)
                 return reading.read_error(response.status, response.headers, body, seconds=seconds, now=self._now())
             outcome = await _received(ask, response, time, patience, show)
@@ -109,6 +108,8 @@ class Upstream:
         try:
             async with time.limit():
                 token = await self._tokens.token()
+        except NoTurn:
+            return _BUSY
         except NoToken as failure:
             # For the operator's log; the caller is told no more than that there is none.
             return Failed(reason=Reason.NO_TOKEN, error=UpstreamError(message=str(failure)))
@@ -128,6 +129,29 @@ class Upstream:
             return outcome
 
 
+class _Departure:
+    """The moment in which a request goes out: how long may be waited for it, and from then on for the answer."""
+
+    def __init__(self, time: Time, begins_by: float, seconds: float, sending: Sending) -> None:
+        """`seconds` are for both together."""
+        self.at = 0.0
+        """On the monotonic clock; 0: not yet."""
+        self._clock = time.clock
+        self._begins_by = begins_by
+        self._left = time.until(seconds)
+        self._sending = sending
+
+    def limit(self) -> float:
+        """How long may be waited from now on, in seconds."""
+        left = self._left()
+        return left if self.at else min(left, max(0.0, self._begins_by - self._clock()))
+
+    def sending(self) -> None:
+        """Note that it goes out."""
+        self.at = self._clock()
+        self._sending()
+
+
 async def _begun(
     call: AbstractAsyncContextManager[HttpResponse], time: Time, stack: AsyncExitStack
 ) -> HttpResponse | Failed:
@@ -138,10 +162,9 @@ async def _begun(
     try:
         return await stack.enter_async_context(call)
     except NoTurn:
-        return Failed(reason=Reason.NO_TURN, retry_after=SECONDS_TO_A_TURN)
+        return _BUSY
     except NoTime:
-        # A target that takes longer to connect to than it may take to begin an answer is not reached.
-        return Failed(reason=Reason.UNREACHABLE if time.left() > 0 else Reason.NO_TIME)
+        return Failed(reason=Reason.NO_TIME)
     except NotSent:
         return Failed(reason=Reason.UNREACHABLE)
     except Lost:

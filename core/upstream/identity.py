@@ -15,7 +15,7 @@ import orjson
 from msgspec import Struct
 
 from core.contract.secret import Secret
-from core.upstream.connection import HttpRequest, Lost, NotSent
+from core.upstream.connection import HttpRequest, Lost, NotSent, NoTurn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,10 +95,10 @@ class ManagedIdentity:
             self._renewing.add_done_callback(self._has_renewed)
         try:
             return (await asyncio.shield(self._renewing)).value
-        except NoToken as failure:
+        except (NoToken, NoTurn) as failure:
             if (held := self._fresh(0)) is not None:
                 return held
-            raise NoToken(str(failure)) from None  # one of its own for each caller that shares the failure
+            raise type(failure)(str(failure)) from None  # one of its own for each caller that shares the failure
 
     def _has_renewed(self, task: asyncio.Task[_Token]) -> None:
         self._renewing = None
@@ -129,6 +129,8 @@ class ManagedIdentity:
                     body += piece
                     if len(body) > _MOST_BYTES:
                         break
+        except NoTurn:
+            raise  # that says nothing of the endpoint
         except (NotSent, Lost) as error:
             raise NoToken(f"the identity endpoint cannot be reached ({error})") from None
         if response.status != 200:

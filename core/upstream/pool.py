@@ -9,7 +9,7 @@ import asyncio
 import os
 import ssl
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.upstream.connection import NoTime, NotSent, NoTurn
 from core.upstream.dialing import dial
@@ -18,6 +18,10 @@ from core.upstream.wire import READ_BYTES, Wire
 if TYPE_CHECKING:
     from core.upstream.connection import Limit
     from core.upstream.writing import Origin
+
+ENOUGH_SECONDS: Final = 1.0
+"""In so much time any host that is well can be connected to: where it cannot, that is not for want of time."""
+LATE: Final = "its time was over before it was sent"
 
 
 class Pool:
@@ -84,7 +88,6 @@ class Pool:
             async with asyncio.timeout(self._seconds(limit)):
                 await self._turns.acquire()
         except TimeoutError:
-            _check_time(limit)
             raise NoTurn("all connections are in use") from None
 
     def _kept(self, origin: Origin) -> Wire | None:
@@ -103,19 +106,23 @@ class Pool:
         if len(self._open) + self._dialling >= self._most:
             self._close_the_oldest()
         self._dialling += 1
+        seconds = self._seconds(limit)
         try:
-            async with asyncio.timeout(self._seconds(limit)):
+            async with asyncio.timeout(seconds):
                 tls = self._tls if origin.secure else None
                 wire = await dial(origin, tls, partial(Wire, self._buffer, partial(self._forget, origin)))
         except (OSError, UnicodeError) as error:  # time-outs and what TLS has to say are OSErrors
-            _check_time(limit)
+            if isinstance(error, TimeoutError) and seconds < min(ENOUGH_SECONDS, self._connect_seconds):
+                raise NoTime(LATE) from None
             raise NotSent(type(error).__name__) from None
         finally:
             self._dialling -= 1
-        if self._is_closed or not wire.is_open or _is_over(limit):
+        if self._is_closed or not wire.is_open:
             wire.abort()
-            _check_time(limit)
             raise NotSent("the connection was closed before it was used")
+        if _is_over(limit):
+            wire.abort()
+            raise NoTime(LATE)
         self._open.add(wire)
         self._none_is_open.clear()
         return wire
@@ -175,6 +182,5 @@ def _is_over(limit: Limit | None) -> bool:
 
 
 def _check_time(limit: Limit | None) -> None:
-    """Raise NoTime where none is left: what was too late by itself is laid at nobody's door."""
     if _is_over(limit):
-        raise NoTime("its time was over before it was sent")
+        raise NoTime(LATE)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from core.attempts.cooling import Cooling
 from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, Tried, next_move
 from core.contract.outcomes import SHOWN, Failed, Kind, Reason, UpstreamError
+from core.generation import LEAST_SECONDS
 from tests.fakes import MISFIT, Clock, failed, picture, plan, step, target
 
 WORDS = {
@@ -83,7 +84,7 @@ class Drive:
     def situation(self) -> Situation:
         return Situation(
             plan=self.plan, tried=self.tried, health=self.cooling.of, now=self.clock(), ends_at=self.ends_at,
-            policy=self.policy, chance=self.chance,
+            least_seconds=LEAST_SECONDS if self.tried else 0.0, policy=self.policy, chance=self.chance,
         )  # fmt: skip
 
     def next(self) -> AskNext | GiveUp:
@@ -271,6 +272,7 @@ def test_fallbacks_that_cool_are_not_out_of_time():
 NOT_ASKED = {
     "no turn at all": ("A1 A2 > B1", {"A1": "no-turn"}, "A1 no_turn"),
     "no turn for the fallback": ("A1 > B1 > C1", {"A1": "cut", "B1": "no-turn"}, "A1 B1 cut_short"),
+    "no time, and a fallback that may have drawn": ("A1 > B1", {"A1": "no-time", "B1": "cut"}, "A1 B1 cut_short"),
     "no turn for the second try": ("A1", {"A1": "429:3 no-turn"}, "A1 +3 A1 throttled"),
     "no time, and then some": ("A1 > B1", {"A1": "no-time"}, "A1 B1 picture"),
     "no time for the second try": ("A1", {"A1": "429:3 no-time"}, "A1 +3 A1 +0.5 A1 throttled"),

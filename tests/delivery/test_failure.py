@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from core.contract.outcomes import SHOWN, Kind, Reason, UpstreamError
-from core.delivery.failure import ONLY_COOLING, failure_of
+from core.contract.outcomes import OF_OUR_OWN, SHOWN, Kind, Reason, UpstreamError
+from core.delivery.failure import NOTHING_DRAWN, ONLY_COOLING, failure_of
 from core.journal import Trail
 from tests.delivery.scripted import EVENT_ID, TRAIL, body_of, envelope, gave_up
 from tests.fakes import failed
@@ -124,6 +124,8 @@ TRAILS = [
     Trail(calls=2, ambiguous=True),
     Trail(calls=1, in_flight="a"),
     Trail(calls=1, in_flight="a", is_sent=True),
+    Trail(calls=1, in_flight="a", goes_on=True),
+    Trail(goes_on=True),
 ]
 
 
@@ -198,10 +200,20 @@ def test_a_trail_without_calls():
     assert body_of(reply)["is_bifrost_error"] is True
 
 
+@pytest.mark.parametrize(
+    "failure", [failed(reason) for reason in OF_OUR_OWN] + [failed(Reason.BLOCKED, only_cooling=True)]
+)
+@pytest.mark.parametrize("trail", TRAILS)
+def test_nothing_drawn(failure, trail):
+    """That nothing was drawn is said only where it is true of all that was tried."""
+    assert trail.costs_nothing is failure_of(gave_up(failure, trail=trail)).message.endswith(NOTHING_DRAWN)
+
+
 def test_what_only_cools():
     """Where nothing was sent, the caller is not told that something may have been drawn."""
     end = gave_up(failed(Reason.TIMED_OUT, retry_after=3.0, only_cooling=True), trail=Trail())
     error = failure_of(end)
 
-    assert (504, "upstream_timeout", True, ONLY_COOLING) == (error.status, error.code, error.retry_safe, error.message)
+    words = ONLY_COOLING + NOTHING_DRAWN
+    assert (504, "upstream_timeout", True, words) == (error.status, error.code, error.retry_safe, error.message)
     assert error.headers["retry-after"] == "3"

@@ -9,7 +9,7 @@ import pytest
 from core.contract.errors import Stopping
 from core.contract.outcomes import Reason
 from core.delivery.composing import Composer
-from core.delivery.reader import Grace
+from core.delivery.reader import Grace, Reader
 from core.delivery.whole import deliver_whole
 from core.journal import Trail
 from tests.delivery.scripted import EVENT_ID, TRAIL, Generation, body_of, drawn, envelope, gave_up, reader, showing
@@ -121,6 +121,26 @@ async def test_a_fault():
         await answer(generation)
 
     assert generation.closed
+
+
+async def test_what_is_sent_as_the_gateway_stops():
+    """What is sent while the call is being ended is no longer safe to try again, and that is what is told."""
+    grace, about = Grace(), envelope(trail=Trail(calls=1))
+
+    async def draw(_):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            about.journal.trail = Trail(calls=2, in_flight="a", is_sent=True)
+
+    task = asyncio.ensure_future(deliver_whole(Reader(draw, grace, about, seconds=60), Composer(about)))
+    await asyncio.sleep(0)
+    grace.end()
+
+    with pytest.raises(Stopping) as stopping:
+        await task
+
+    assert not stopping.value.retry_safe
 
 
 @pytest.mark.parametrize("is_sent", [False, True])

@@ -10,6 +10,7 @@ from contextlib import aclosing
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from core.contract.outcomes import Failed, Kind, Partial, Picture, Reason
 from core.contract.secret import Secret
@@ -645,10 +646,10 @@ async def test_nobody_there(connection):
     [
         (NotSent("x"), Reason.UNREACHABLE),
         (NoTurn("x"), Reason.NO_TURN),
-        (NoTime("x"), Reason.UNREACHABLE),
+        (NoTime("x"), Reason.NO_TIME),
         (Lost("x"), Reason.CUT_SHORT),
     ],
-    ids=["not sent", "no turn", "no time for the head", "lost"],
+    ids=["not sent", "no turn", "no time", "lost"],
 )
 async def test_no_head(raised, expected):
     """Without the head of an answer, it counts whether the request may have arrived, and if not, whose doing it is."""
@@ -672,6 +673,28 @@ async def test_sending_is_told(azure, connection, at):
 NO_TOKENS = {
     "none": (Tokens(raises=NoToken("the identity endpoint answered 500")), "answered 500"),
 }
+
+
+async def test_no_turn_for_a_token():
+    """Where the token could not be fetched for want of a connection, that is what is told."""
+    asking = upstream(FakeConnection(Row()), tokens=Tokens(raises=NoTurn("all connections are in use")))
+
+    (outcome,) = await events_of(asking.attempt(ask(target("a", key=None))))
+
+    assert (Reason.NO_TURN, 1.0, 0) == (outcome.reason, outcome.retry_after, asking.sent)
+
+
+@pytest.mark.parametrize(("turn", "sent"), [(4.999, 1), (5.0, 0)])
+async def test_too_late_to_begin(turn, sent):
+    """What has waited for its connection until it was too late is not sent."""
+    clock = Clock()
+    connection = FakeConnection(Row(status=404, turn=turn), clock=clock)
+    asked = replace(ask(target(), ends_at=clock() + 10), begins_by=clock() + 5)
+    asking = upstream(connection, clock=clock)
+
+    outcome = await outcome_of(asking.attempt(asked))
+
+    assert (sent, sent == 0) == (asking.sent, outcome.reason is Reason.NO_TIME)
 
 
 async def test_no_token_in_time():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.upstream import pool
 from core.upstream.connection import HttpRequest, Lost, NoTime, NotSent, NoTurn
 from core.upstream.http1 import Http1Connection
 from tests.upstream.peer import CLOSE, RESET, ok, speaking
@@ -203,11 +204,8 @@ async def test_a_call_whose_turn_does_not_come(narrow, whose):
         async with narrow.send(HttpRequest(url=peer.url, headers={})):
             if whose == "the connection's":
                 narrow._pool._connect_seconds = 0.01  # only now: the first call had all the time it took
-                late = NoTurn
-            else:
-                late = NoTime
-            with pytest.raises(late):
-                await ask(narrow, peer.url, limit(0.01) if late is NoTime else None)
+            with pytest.raises(NoTurn):
+                await ask(narrow, peer.url, limit(0.01) if whose == "its own" else None)
 
         assert 1 == len(peer.requests)
 
@@ -281,15 +279,24 @@ async def test_small_writes_are_not_delayed(connection):
 
 
 @pytest.mark.parametrize(
-    ("connect_seconds", "own", "late"),
-    [(SOON, HANGS_SECONDS, NotSent), (SOON, None, NotSent), (HANGS_SECONDS, SOON, NoTime)],
+    ("connect_seconds", "own", "enough", "late"),
+    [
+        (SOON, HANGS_SECONDS, 1.0, NotSent),
+        (SOON, None, 1.0, NotSent),
+        (HANGS_SECONDS, SOON, SOON, NotSent),
+        (HANGS_SECONDS, SOON, 2 * SOON, NoTime),
+    ],
 )
-async def test_a_handshake_that_does_not_come(connect_seconds, own, late):
-    """A connection that is not there in time, TLS included, means that the request was surely not sent."""
+async def test_a_handshake_that_does_not_come(monkeypatch, connect_seconds, own, enough, late):
+    """A connection that is not there in time, TLS included, means that the request was surely not sent.
+
+    That the time was too short is said only where a host that is well might have needed more.
+    """
+    monkeypatch.setattr(pool, "ENOUGH_SECONDS", enough)
     connection = Http1Connection(connect_seconds=connect_seconds)
     async with speaking(ok()) as peer:
         with pytest.raises(NotSent) as raised:
-            await ask(connection, peer.url.replace("http://", "https://"), own and limit(own))
+            await ask(connection, peer.url.replace("http://", "https://"), own and (lambda: own))
         assert late is raised.type
         await peer.until(lambda peer: peer.count and not peer.open)
 
