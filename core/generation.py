@@ -138,53 +138,33 @@ class Generator:
 
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
+        window = _Window(show, partials)
         journal.open()
         try:
-            window = _Window(show, partials)
-            found = await self._found(
-                plan, journal, images=images, api_version=api_version, event_id=event_id, time=time, window=window
-            )
+            while isinstance(move := self._next(plan, journal.tried, time), AskNext):
+                if move.wait > 0:
+                    await self._wait(move.wait)
+                step = plan.steps[move.step]
+                began_at = self._clock()
+                journal.begin(plan, move)
+                ask = Ask(
+                    target=move.target,
+                    fitted=_fitted(step),
+                    api_version=api_version,
+                    images=images,
+                    event_id=event_id,
+                    ends_at=time.end_of_attempt(began_at),
+                    begins_by=time.ends_at - time.least_seconds(journal.tried),
+                    patience=time.patience,
+                )
+                outcome = await self._watched(ask, window.of(step, journal), journal.sending)
+                journal.end(step, move, outcome, began_at=began_at, now=self._clock())
+                if isinstance(outcome, Picture):
+                    return Drawn(picture=outcome, step=step, trail=journal.trail)
+            journal.give_up(plan, move)
+            return GaveUp(failure=move.failure, step=plan.steps[0], trail=journal.trail)
         finally:
             journal.close()
-        if isinstance(found, Failed):
-            return GaveUp(failure=found, step=plan.steps[0], trail=journal.trail)
-        picture, step = found
-        return Drawn(picture=picture, step=step, trail=journal.trail)
-
-    async def _found(
-        self,
-        plan: Plan,
-        journal: Journal,
-        *,
-        images: int,
-        api_version: str | None,
-        event_id: str,
-        time: Time,
-        window: _Window,
-    ) -> tuple[Picture, Step] | Failed:
-        """Ask one after the other, until there is a picture or nothing left."""
-        while isinstance(move := self._next(plan, journal.tried, time), AskNext):
-            if move.wait > 0:
-                await self._wait(move.wait)
-            step = plan.steps[move.step]
-            began_at = self._clock()
-            journal.begin(plan, move)
-            ask = Ask(
-                target=move.target,
-                fitted=_fitted(step),
-                api_version=api_version,
-                images=images,
-                event_id=event_id,
-                ends_at=time.end_of_attempt(began_at),
-                begins_by=time.ends_at - time.least_seconds(journal.tried),
-                patience=time.patience,
-            )
-            outcome = await self._watched(ask, window.of(step, journal), journal.sending)
-            journal.end(step, move, outcome, began_at=began_at, now=self._clock())
-            if isinstance(outcome, Picture):
-                return outcome, step
-        journal.pass_over(plan, move.passed_over, is_out_of_time=move.is_out_of_time)
-        return move.failure
 
     def _next(self, plan: Plan, tried: Sequence[Tried], time: Time) -> AskNext | GiveUp:
         return next_move(

@@ -15,7 +15,7 @@ from core.contract.outcomes import Failed, Kind, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from core.attempts.deciding import AskNext
+    from core.attempts.deciding import AskNext, GiveUp
     from core.catalogue.plan import Plan, Step
 
 
@@ -101,7 +101,7 @@ class Journal:
         self.trail = replace(self.trail, goes_on=True)
 
     def close(self) -> None:
-        """Note that it has ended, whichever way: what has not been sent by now never is."""
+        """Note that it has ended, also where it was left: what has not been sent by now never is."""
         self.trail = replace(self.trail, goes_on=False)
 
     def begin(self, plan: Plan, move: AskNext) -> None:
@@ -115,7 +115,7 @@ class Journal:
         self.trail = replace(self.trail, is_sent=True)
 
     def end(self, step: Step, move: AskNext, outcome: Outcome, *, began_at: float, now: float) -> None:
-        """Note how an attempt ended."""
+        """Note how an attempt ended; with a picture, the generation has."""
         failed = outcome if isinstance(outcome, Failed) else None
         trace = Trace(
             deployment=step.deployment.name,
@@ -125,8 +125,15 @@ class Journal:
         )
         self._go_on(trace, ambiguous=failed is not None and failed.kind is Kind.AMBIGUOUS)
         self._ended.append(Consumed.by(move.step, outcome))
-        if failed:
+        if failed is None:
+            self.close()
+        else:
             self.tried.append(Tried(step=move.step, target=move.target, outcome=failed, ended_at=now))
+
+    def give_up(self, plan: Plan, move: GiveUp) -> None:
+        """Note that there is nothing left to ask."""
+        self.pass_over(plan, move.passed_over, is_out_of_time=move.is_out_of_time)
+        self.close()
 
     def pass_over(self, plan: Plan, steps: Iterable[int], *, is_out_of_time: bool = False) -> None:
         """Note that steps of the plan could not be asked, and why; once each."""
