@@ -316,14 +316,19 @@ async def test_what_an_attempt_in_flight_draws():
 # -- leaving ----------------------------------------------------------------------------------------------------------
 
 
+async def leave(task: asyncio.Task) -> None:
+    """Leave as a caller does, and wait until all has been freed."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_left_while_upstream_is_silent():
     """A caller that leaves while a target is asked leaves a call in flight, which may be billed."""
     stage = Stage(a=[[asyncio.Event()]])
     task = asyncio.ensure_future(stage.run(one_of_each("a")))
     await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await leave(task)
 
     trail = stage.journal.trail
     assert (1, "a", True, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, trail.traces)
@@ -337,9 +342,7 @@ async def test_left_before_it_was_sent():
     stage.upstream.until_sent = asyncio.Event()
     task = asyncio.ensure_future(stage.run(one_of_each("a")))
     await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await leave(task)
 
     trail = stage.journal.trail
     assert (1, "a", False, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, stage.journal.consumed)
@@ -355,9 +358,7 @@ async def test_left_before_the_second_was_sent():
     for _ in range(5):
         await asyncio.sleep(0)
     assert ["a", "b"] == stage.upstream.asked
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await leave(task)
 
     assert stage.journal.trail.perhaps_billed
     assert [(0, Kind.AMBIGUOUS)] == [(each.step, each.kind) for each in stage.journal.consumed]
@@ -418,9 +419,7 @@ async def test_left_as_a_probe():
     await asyncio.sleep(0)
     (second,) = await stage.run(one_of_each("a"))
     assert isinstance(second, GaveUp)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await leave(task)
 
     stage.journal = Journal()
     (third,) = await stage.run(one_of_each("a"))
@@ -435,9 +434,7 @@ async def test_left_during_a_wait():
     task = asyncio.ensure_future(stage.run(one_of_each("a")))
     for _ in range(5):
         await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await leave(task)
 
     assert (1, None, False) == (
         stage.journal.trail.calls,

@@ -83,16 +83,6 @@ class Reader:
         grace.tell(self._news.ring)
         self._work = begin(self._carry_out(generation))
 
-    async def closed_for(self, end: Stopping | Overdue) -> None:
-        """Stop reading because of this, and say in it whether asking again is safe: that is known by then.
-
-        A generation that goes on is not waited for: who asks again gets what comes of this very one.
-        """
-        if not self.goes_on:
-            await self.aclose()
-        is_free = isinstance(end, Stopping) and self._envelope.journal.trail.costs_nothing
-        end.retry_safe = self.goes_on or is_free
-
     @property
     def goes_on(self) -> bool:
         """Whether the generation goes on when it is no longer read, so that its outcome can be asked for again."""
@@ -129,6 +119,16 @@ class Reader:
             self._end()
         else:
             await asyncio.shield(self._close_soon())
+
+    async def closed_for(self, end: Stopping | Overdue) -> None:
+        """Stop reading because of this, and say in it whether asking again is safe: that is known by then.
+
+        A generation that goes on is not waited for: who asks again gets what comes of this very one.
+        """
+        if not self.goes_on:
+            await self.aclose()
+        is_free = isinstance(end, Stopping) and self._envelope.journal.trail.costs_nothing
+        end.retry_safe = self.goes_on or is_free
 
     # -- the generation's side --
 
