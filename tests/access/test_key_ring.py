@@ -187,12 +187,12 @@ async def test_the_grace_time_of_an_old_secret() -> None:
 
 @pytest.mark.parametrize(
     ("claim", "allowed"),
-    [(None, {"a", "b"}), (["a"], {"a"}), (["a", "c"], {"a"}), (["*"], {"a", "b"}), ([], set())],
+    [(None, ["a", "b"]), (["a"], ["a"]), (["a", "c"], ["a"]), (["*"], ["a", "b"]), ([], [])],
     ids=str,
 )
-async def test_a_jwt_only_narrows(claim: list[str] | None, allowed: set[str]) -> None:
+async def test_a_jwt_only_narrows(claim: list[str] | None, allowed: list[str]) -> None:
     """The `deployments` of a JWT narrow what its record allows, and never widen it."""
     door = Door()
     record = (await door.stored.create(Terms(name="A", deployments=("a", "b")))).record
     credential = jwt(record.id, **({} if claim is None else {"deployments": claim}))
-    assert allowed == {name for name in ("a", "b", "c") if await door.may_call(credential, name)}
+    assert allowed == [name for name in ("a", "b", "c") if await door.may_call(credential, name)]

@@ -94,20 +94,20 @@ def test_messages(fields: dict[str, Any], expected: str) -> None:
     ("values", "etags"),
     [
         ([], None),
-        (["*"], {"*"}),
-        (['"a"'], {"a"}),
-        (["a"], {"a"}),
-        (['"a", "b"'], {"a", "b"}),
-        (['"a"', "b"], {"a", "b"}),
-        ([""], {""}),
-        (['W/"a"'], {'W/"a'}),
+        (["*"], ["*"]),
+        (['"a"'], ["a"]),
+        (["a"], ["a"]),
+        (['"a", "b"'], ["a", "b"]),
+        (['"a"', "b"], ["a", "b"]),
+        ([""], [""]),
+        (['W/"a"'], ['W/"a']),
     ],
     ids=str,
 )
-def test_if_match(values: list[str], etags: set[str] | None) -> None:
+def test_if_match(values: list[str], etags: list[str] | None) -> None:
     """ETags come alone or as a list, in one header or several, with quotes or without; a weak one is no strong one."""
     headers = [("accept", "*"), *(("if-match", value) for value in values)]
-    assert etags == read_if_match(headers)
+    assert (None if etags is None else set(etags)) == read_if_match(headers)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=100))
