@@ -37,7 +37,7 @@ emulator: .venv/.local
 	@exec $(PYTHON) -m emulator --port $(EMULATOR_PORT)
 
 test: check .cache/clients/.done .cache/azurite/.done
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: .venv/.dev
 	$(PYTHON) -m ruff format --check .

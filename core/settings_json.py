@@ -227,7 +227,7 @@ def _read_file(name: str) -> str:
     path = _ROOT / name
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingsError(
             _CATALOGUE,
             f"is neither JSON nor a file that can be read ({type(error).__name__})",

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import settings_json
@@ -846,6 +846,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(_NAMES), st.text(max_size=10) | _JSON.map(json.dumps), max_size=4))
+@example({"GATEWAY_CATALOGUE": "\0"})
 def test_any_environment(variables: dict[str, str]) -> None:
     """Any environment is settings or a SettingsError with a name and a cure, never another exception."""
     try:
