@@ -49,6 +49,12 @@ class Row:
     """How many pictures the JSON caller asks for: with two or more, upstream is not asked for a stream."""
     slowly: bool = False
     """Whether upstream takes its time: the clock runs a hundred times as fast."""
+    silent: bool = False
+    """Whether upstream falls silent without an end: the gateway waits for a part of a second only."""
+    outcome: str = "picture"
+    """What the trail calls an attempt that ends so."""
+    of_the_gateway: bool = False
+    """Whether the error is the gateway's own (`is_bifrost_error`) and not upstream's."""
 
 
 def _error(status: int, code: str, *, again: bool = True, retry_after: str | None = None) -> Seen:
@@ -66,8 +72,10 @@ TIMED_OUT = _error(504, "upstream_timeout", again=False)
 AUTH = _error(502, "upstream_auth_failed")
 LOST_MIDWAY = _event("upstream_error")
 
-OVERLOADED = {"json": FAILED, "calls": 3}
-THROTTLED = {"calls": 3, "calls_before_fallback": 1}
+OVERLOADED = {"json": FAILED, "calls": 3, "outcome": "server_error"}
+THROTTLED = {"calls": 3, "calls_before_fallback": 1, "outcome": "throttled"}
+
+CUT_SHORT = {"outcome": "cut_short", "of_the_gateway": True}
 
 ROWS = (
     # Refused: the prompt or the picture is at fault, everywhere.
@@ -76,19 +84,28 @@ ROWS = (
         does="400 `content_policy_violation`",
         json=_error(400, "content_policy_violation"),
         falls_back=False,
+        outcome="refused",
     ),
-    Row(fault="content-filter", does="400 `contentFilter`", json=_error(400, "contentFilter"), falls_back=False),
+    Row(
+        fault="content-filter",
+        does="400 `contentFilter`",
+        json=_error(400, "contentFilter"),
+        falls_back=False,
+        outcome="refused",
+    ),
     Row(
         fault="moderation-blocked",
         does="400 `moderation_blocked`",
         json=_error(400, "moderation_blocked"),
         falls_back=False,
+        outcome="refused",
     ),
     Row(
         fault="refused-403",
         does="403 `content_policy_violation`",
         json=_error(400, "content_policy_violation"),
         falls_back=False,
+        outcome="refused",
     ),
     Row(
         fault="stream-moderation-after-1",
@@ -96,6 +113,14 @@ ROWS = (
         json=_error(400, "moderation_blocked"),
         stream=_event("moderation_blocked"),
         falls_back=False,
+        outcome="refused",
+    ),
+    Row(
+        fault="stream-moderation-after-0",
+        does="a stream, and before its first event `moderation_blocked`",
+        json=_error(400, "moderation_blocked"),
+        falls_back=False,
+        outcome="refused",
     ),
     # Rejected: the request is wrong for the model.
     Row(
@@ -103,13 +128,22 @@ ROWS = (
         does="400 `unknown_parameter`",
         json=_error(400, "unknown_parameter"),
         falls_back=False,
+        outcome="rejected",
     ),
-    Row(fault="invalid-payload", does="400 `invalidPayload`", json=_error(400, "invalidPayload"), falls_back=False),
-    Row(fault="400-plain", does="400 in plain text", json=_error(400, "rejected"), falls_back=False),
-    Row(fault="413", does="413", json=_error(413, "413"), falls_back=False),
-    Row(fault="422", does="422", json=_error(422, "422"), falls_back=False),
+    Row(
+        fault="invalid-payload",
+        does="400 `invalidPayload`",
+        json=_error(400, "invalidPayload"),
+        falls_back=False,
+        outcome="rejected",
+    ),
+    Row(
+        fault="400-plain", does="400 in plain text", json=_error(400, "rejected"), falls_back=False, outcome="rejected"
+    ),
+    Row(fault="413", does="413", json=_error(413, "413"), falls_back=False, outcome="rejected"),
+    Row(fault="422", does="422", json=_error(422, "422"), falls_back=False, outcome="rejected"),
     # Throttled: not now.
-    Row(fault="429", does="429, wait 20 s", json=_error(429, "429", retry_after="20")),
+    Row(fault="429", does="429, wait 20 s", json=_error(429, "429", retry_after="20"), outcome="throttled"),
     Row(
         fault="429-retry-after-2",
         does="429, wait 2 s",
@@ -129,7 +163,12 @@ ROWS = (
         json=_error(429, "429", retry_after="10"),
         **THROTTLED,
     ),
-    Row(fault="429-retry-after-86400", does="429, wait a day", json=_error(429, "429", retry_after="86400")),
+    Row(
+        fault="429-retry-after-86400",
+        does="429, wait a day",
+        json=_error(429, "429", retry_after="86400"),
+        outcome="throttled",
+    ),
     Row(fault="408", does="408 at once", json=_error(429, "408", retry_after="10"), **THROTTLED),
     # Overloaded: turned away before anything was drawn.
     *(
@@ -137,74 +176,111 @@ ROWS = (
         for status in (500, 502, 503, 504)
         for form, words in (("", ""), ("-html", ", in HTML"), ("-empty", ", empty"))
     ),
+    Row(fault="500-after-20", does="500 after 2 s", slowly=True, **OVERLOADED),
     # Ambiguous: it may have been drawn, and billed.
-    Row(fault="500-after-150", does="500 after 15 s", json=LOST, slowly=True),
-    Row(fault="503-after-150", does="503 after 15 s", json=LOST, slowly=True),
-    Row(fault="408-after-150", does="408 after 15 s", json=TIMED_OUT, slowly=True),
-    Row(fault="reset", does="the connection is reset before an answer", json=LOST),
-    Row(fault="close", does="the connection is closed before an answer", json=LOST),
-    Row(fault="hang", does="no answer", json=TIMED_OUT),
-    Row(fault="200-cut", does="an answer that is cut short", json=LOST, stream=PICTURE, n=2),
-    Row(fault="200-reset", does="an answer whose connection is reset", json=LOST, stream=PICTURE, n=2),
-    Row(fault="200-empty", does="200, empty", json=LOST),
-    Row(fault="200-html", does="200 in HTML", json=LOST),
-    Row(fault="200-not-json", does="200, not JSON", json=LOST),
-    Row(fault="200-without-image", does="200 without a picture", json=LOST),
-    Row(fault="200-null-image", does="200 with an empty item", json=LOST),
+    Row(fault="500-after-150", does="500 after 15 s", json=LOST, slowly=True, outcome="late_server_error"),
+    Row(fault="503-after-150", does="503 after 15 s", json=LOST, slowly=True, outcome="late_server_error"),
+    Row(fault="408-after-150", does="408 after 15 s", json=TIMED_OUT, slowly=True, outcome="timed_out"),
+    Row(fault="reset", does="the connection is reset before an answer", json=LOST, **CUT_SHORT),
+    Row(fault="close", does="the connection is closed before an answer", json=LOST, **CUT_SHORT),
+    Row(fault="hang", does="no answer", json=TIMED_OUT, silent=True, outcome="no_first_byte", of_the_gateway=True),
+    Row(fault="200-cut", does="an answer that is cut short", json=LOST, stream=PICTURE, n=2, **CUT_SHORT),
+    Row(fault="200-reset", does="an answer whose connection is reset", json=LOST, stream=PICTURE, n=2, **CUT_SHORT),
+    Row(fault="200-empty", does="200, empty", json=LOST, outcome="unreadable", of_the_gateway=True),
+    Row(fault="200-html", does="200 in HTML", json=LOST, outcome="unreadable", of_the_gateway=True),
+    Row(fault="200-not-json", does="200, not JSON", json=LOST, outcome="unreadable", of_the_gateway=True),
+    Row(fault="200-without-image", does="200 without a picture", json=LOST, outcome="no_picture", of_the_gateway=True),
+    Row(fault="200-null-image", does="200 with an empty item", json=LOST, outcome="no_picture", of_the_gateway=True),
     Row(
         fault="stream-cut-after-1",
         does="a stream, one partial image, then the end",
         json=LOST,
         stream=LOST_MIDWAY,
+        **CUT_SHORT,
     ),
     Row(
         fault="stream-408-after-1",
         does="a stream, one partial image, then cut for silence",
         json=LOST,
         stream=LOST_MIDWAY,
+        **CUT_SHORT,
     ),
     Row(
         fault="stream-reset-after-1",
         does="a stream, one partial image, then a reset",
         json=LOST,
         stream=LOST_MIDWAY,
+        **CUT_SHORT,
     ),
     Row(
         fault="stream-cut-midway",
         does="a stream that ends inside the finished picture",
         json=LOST,
         stream=LOST_MIDWAY,
+        **CUT_SHORT,
+    ),
+    Row(
+        fault="stream-junk",
+        does="a stream whose finished picture cannot be read",
+        json=LOST,
+        stream=LOST_MIDWAY,
+        outcome="unreadable",
+        of_the_gateway=True,
+    ),
+    Row(
+        fault="stream-hang-after-0",
+        does="a stream, and silence before its first event",
+        json=TIMED_OUT,
+        outcome="went_silent",
+        of_the_gateway=True,
+        silent=True,
     ),
     Row(
         fault="stream-hang-after-1",
         does="a stream, one partial image, then silence",
         json=TIMED_OUT,
         stream=_event("upstream_timeout"),
+        outcome="went_silent",
+        of_the_gateway=True,
+        silent=True,
     ),
     Row(
         fault="stream-error-after-1",
         does="a stream, one partial image, then an error event",
         json=LOST,
         stream=LOST_MIDWAY,
+        outcome="stream_error",
     ),
     Row(
         fault="stream-error-bare-after-1",
         does="the same, without an event's name",
         json=LOST,
         stream=LOST_MIDWAY,
+        outcome="stream_error",
     ),
     Row(
         fault="stream-429-after-1",
         does="a stream, one partial image, then `rate_limit_exceeded`",
         json=LOST,
         stream=LOST_MIDWAY,
+        outcome="stream_error",
+    ),
+    *(
+        Row(fault=f"stream-{ends}-after-0", does=f"a stream, and before its first event {words}", json=LOST, **how)
+        for ends, words, how in (
+            ("cut", "the end", CUT_SHORT),
+            ("408", "cut for silence", CUT_SHORT),
+            ("reset", "a reset", CUT_SHORT),
+            ("error", "an error event", {"outcome": "stream_error"}),
+            ("error-bare", "an error event without a name", {"outcome": "stream_error"}),
+        )
     ),
     # Misconfigured and blocked: the operator's to mend.
-    Row(fault="401", does="401", json=AUTH),
-    Row(fault="403", does="403, a network rule", json=AUTH),
-    Row(fault="404", does="404", json=_error(404, "deployment_not_found")),
-    Row(fault="302", does="302 to somewhere else", json=FAILED),
-    Row(fault="blocked", does="403, the resource is blocked", json=_error(502, "upstream_blocked")),
+    Row(fault="401", does="401", json=AUTH, outcome="unauthorized"),
+    Row(fault="403", does="403, a network rule", json=AUTH, outcome="unauthorized"),
+    Row(fault="404", does="404", json=_error(404, "deployment_not_found"), outcome="not_found"),
+    Row(fault="302", does="302 to somewhere else", json=FAILED, outcome="unexpected_status", of_the_gateway=True),
+    Row(fault="blocked", does="403, the resource is blocked", json=_error(502, "upstream_blocked"), outcome="blocked"),
     # Odd, and right.
     Row(fault="text-plain", does="the picture as text/plain", json=PICTURE),
     Row(fault="gzip", does="the picture, compressed unasked", json=PICTURE),
