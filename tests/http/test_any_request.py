@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.contract.fields import ILLEGAL, LEGAL
 from tests.house import KEY, PROMPT
-from tests.http.test_request import QUALITIES, RIGHT, SIZES, WRONG
 from tests.http.wire import CATALOGUE, events, path, refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,31 +21,28 @@ ANY_JSON = st.recursive(
     max_leaves=8,
 )
 DEPLOYMENTS = list(CATALOGUE["deployments"])
-CHOICES: dict[str, list[Any]] = {
-    "size": [*SIZES, "1008x1008", "3840x2160"],
-    "quality": [*QUALITIES, "xhigh"],
-    "style": ["natural", "vivid"],
-    "response_format": ["url", "b64_json"],
-    "stream": [True, False],
-    "fallbacks": [[], ["gpt-image-2"], ["azure/dall-e-3", "no-family"], ["ghost"]],
-    "partial_images": [0, 3],
-    "n": [1, 2, 10],
-}
+FIELDS = sorted({field for field, *_ in ILLEGAL})
+RIGHT, WRONG = (
+    {field: [value for name, value, *_ in table if name == field] for field in FIELDS} for table in (LEGAL, ILLEGAL)
+)
+RIGHT["size"].append("1008x1008")
+RIGHT["fallbacks"] = [[], ["gpt-image-2"], ["azure/dall-e-3", "no-family"], ["ghost"]]
 
 
 def _values(field: str) -> st.SearchStrategy[Any]:
     """Values for a field: mostly right ones, some wrong, a few that are anything."""
-    right = st.sampled_from([*RIGHT.get(field, []), *CHOICES.get(field, []), None] if field != "model" else ["m"])
+    right = st.sampled_from([*RIGHT[field], None])
     return st.one_of(right, right, right, right, st.sampled_from(WRONG[field]), ANY_JSON)
 
 
 REQUESTS = st.fixed_dictionaries(
-    {"model": st.just("m"), "prompt": st.just(PROMPT)}, optional={field: _values(field) for field in CHOICES}
+    {"model": st.just("m"), "prompt": st.just(PROMPT)},
+    optional={field: _values(field) for field in FIELDS if field not in {"model", "prompt"}},
 )
 MUTATED = st.builds(
     lambda body, changes, unknown: {**unknown, **body, **changes},
     REQUESTS,
-    st.sampled_from(list(WRONG)).flatmap(lambda field: st.fixed_dictionaries({field: _values(field)})),
+    st.sampled_from(FIELDS).flatmap(lambda field: st.fixed_dictionaries({field: _values(field)})),
     st.dictionaries(st.text(max_size=8), ANY_JSON, max_size=1),
 )
 BODIES = st.one_of(

@@ -28,8 +28,6 @@ CATALOGUE = {
     }
 }
 
-GPT_IMAGES = [name for name in FAMILIES if name.startswith("gpt-image")]
-
 PARTIAL = "image_generation.partial_image"
 COMPLETED = "image_generation.completed"
 
