@@ -1,4 +1,5 @@
-"""The command line of a running gateway: hand out keys, change and revoke them, read what was spent, mint tokens.
+"""The command line for a running gateway. It uses the gateway's HTTP API and imports nothing of the gateway's code."""
 
-It speaks the gateway's admin API over HTTP and knows nothing of what stands behind it.
-"""
+from typing import Final
+
+__version__: Final = "0.1.0"

@@ -1,18 +1,6 @@
-"""`python -m cli`."""
+"""`python -m cli`: the command line without installing it."""
 
-import sys
-from io import TextIOWrapper
-
-from cli.app import app
-
-
-def main() -> None:
-    """Run a command. Characters that the terminal's encoding lacks are replaced."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    app(prog_name="python -m cli")
-
+from cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -1,217 +1,247 @@
-"""`keys …`: virtual keys, from handing them out to taking them back."""
+"""`keys …`: create, list, show, change, rotate and delete virtual keys."""
 
 import datetime as dt
-from typing import Annotated, Any
+import difflib
+import re
+from typing import Annotated, Any, Final
 
 import typer
 
-from cli import options as given
-from cli import screen, values
-from cli.answers import not_understood, read
-from cli.connection import Gateway, the_gateway
-from cli.failure import ChangedMeanwhile, Failure
-from cli.options import AsJson, KeyId
-from cli.paths import KEYS, key_path
-from cli.records import COLUMNS, KeyRecord
-from cli.terms import Terms
-from cli.text import plain
-from cli.usage import usage_of_key
+from cli import options as opt
+from cli import output
+from cli.client import KEYS_PATH, GatewayClient, key_path, parse
+from cli.errors import ChangedMeanwhile, CommandError, invalid_response
+from cli.key_record import COLUMNS, KeyChanges, KeyRecord
+from cli.output import printable, program_name
 
-app = typer.Typer(no_args_is_help=True, help="Hand out virtual keys, change them, take them back.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Create virtual keys, change them, delete them.",
+    epilog=opt.examples('keys create --name "Team A" --deployments gpt-image-2', "keys list"),
+)
+
+_STORED_ID: Final = re.compile(r"vk-[0-9a-z]+")
+"""The id of a key that the gateway has stored. Keys of the setting have ids of any form."""
 
 
-@app.command()
+@app.command(
+    epilog=opt.examples(
+        'keys create --name "Team A" --deployments gpt-image-2',
+        'keys create --name "Team A" --images 20/1h --budget 50/month',
+    )
+)
 def create(
     *,
     name: Annotated[str, typer.Option(metavar="TEXT", help="Whose key it is: a team, an application.")],
-    deployments: given.Deployments = None,
-    images: given.Images = None,
-    images_per_minute: given.ImagesPerMinute = None,
-    requests: given.Requests = None,
-    requests_per_minute: given.RequestsPerMinute = None,
-    budget: given.Budget = None,
-    expires: given.Expires = None,
-    metadata: given.Metadata = None,
-    as_json: AsJson = False,
+    deployments: opt.Deployments = None,
+    images: opt.Images = None,
+    images_per_minute: opt.ImagesPerMinute = None,
+    requests: opt.Requests = None,
+    requests_per_minute: opt.RequestsPerMinute = None,
+    budget: opt.Budget = None,
+    expires: opt.Expires = None,
+    metadata: opt.Metadata = None,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Make a key and show it: once, for the gateway keeps only its hash.
+    """Create a key and show it once: the gateway stores only its hash.
 
-    A limit that is not given does not exist; without --deployments the key may call nothing yet.
+    A limit that is not given does not exist. Without --deployments the key may call no deployment yet.
     """
-    terms = Terms(
+    fields = KeyChanges(
         name=name,
-        deployments=given.deployments_of(deployments),
+        deployments=opt.parse_names(deployments),
         expires_at=expires,
-        images=given.one_of("images", images, images_per_minute),
-        requests=given.one_of("requests", requests, requests_per_minute),
+        images=opt.one_limit("images", images, images_per_minute),
+        requests=opt.one_limit("requests", requests, requests_per_minute),
         budget=budget,
         metadata=dict(metadata or ()),
     )
-    with the_gateway() as gateway:
-        answer = gateway.post(KEYS, terms.over({}))
-    _show_secret(answer, "This is the new key.", as_json=as_json)
+    with GatewayClient.from_environment(admin=True) as client:
+        response = client.post(KEYS_PATH, fields.apply_to({}))
+    _show_secret(response, "This is the new key.", as_json=as_json)
 
 
-@app.command("list")
-def list_keys(*, as_json: AsJson = False) -> None:
+@app.command("list", epilog=opt.examples("keys list", "keys list | grep gpt-image-2"))
+def list_keys(*, as_json: opt.AsJson = False) -> None:
     """List all keys."""
-    with the_gateway() as gateway:
-        answer = gateway.pages(KEYS, "virtual_keys")
+    with GatewayClient.from_environment(admin=True) as client:
+        response = client.get_all(KEYS_PATH, "virtual_keys")
     if as_json:
-        screen.show_json(answer)
+        output.show_json(response)
         return
-    now = _now()
-    rows = [read(KeyRecord, entry).row(now) for entry in answer["virtual_keys"]]
+    rows = [parse(KeyRecord, entry).row(_now()) for entry in response["virtual_keys"]]
     if rows:
-        screen.show_table(COLUMNS, rows)
+        output.show_table(COLUMNS, rows)
     else:
-        screen.say("There are no keys yet. Make one: python -m cli keys create --name … --deployments …")
+        output.show(f"There are no keys yet. Create one: {program_name()} keys create --name … --deployments …")
 
 
-@app.command()
-def show(key_id: KeyId, *, as_json: AsJson = False) -> None:
-    """Show one key. Its secret was shown when it was made, and cannot be shown again."""
-    with the_gateway() as gateway:
-        answer = gateway.get(key_path(key_id))
-    _show(answer, as_json=as_json)
+@app.command(epilog=opt.examples('keys show "Team A"', "keys show vk-01a20510bc73459e6ac8 --json"))
+def show(key: opt.KeyReference, *, as_json: opt.AsJson = False) -> None:
+    """Show one key, without its secret."""
+    with GatewayClient.from_environment(admin=True) as client:
+        response = client.get(key_path(find_key_id(client, key)))
+    _show(response, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=opt.examples('keys update "Team A" --budget 80/month', 'keys update "Team A" --deactivate'))
 def update(
-    key_id: KeyId,
+    key: opt.KeyReference,
     *,
-    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Another name.")] = None,
-    deployments: given.Deployments = None,
-    images: given.Images = None,
-    images_per_minute: given.ImagesPerMinute = None,
-    requests: given.Requests = None,
-    requests_per_minute: given.RequestsPerMinute = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="A new name.")] = None,
+    deployments: opt.Deployments = None,
+    images: opt.Images = None,
+    images_per_minute: opt.ImagesPerMinute = None,
+    requests: opt.Requests = None,
+    requests_per_minute: opt.RequestsPerMinute = None,
     no_limits: Annotated[bool, typer.Option("--no-limits", help="Remove the limits on images and requests.")] = False,
-    budget: given.Budget = None,
+    budget: opt.Budget = None,
     no_budget: Annotated[bool, typer.Option("--no-budget", help="Remove the budget.")] = False,
-    expires: given.Expires = None,
-    no_expiry: Annotated[bool, typer.Option("--no-expiry", help="It expires no more.")] = False,
-    metadata: given.Metadata = None,
+    expires: opt.Expires = None,
+    no_expiry: Annotated[bool, typer.Option("--no-expiry", help="Let it never expire.")] = False,
+    metadata: opt.Metadata = None,
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Remove all notes.")] = False,
     active: Annotated[
-        bool | None, typer.Option("--activate/--deactivate", help="Pause it, so that nobody can use it, or go on.")
+        bool | None,
+        typer.Option("--activate/--deactivate", help="Let it be used again, or pause it, so that nobody can use it."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Change a key. What is not named stays as it is, the secret too.
+    """Change a key. What is not given stays as it is, also the secret.
 
-    What is removed with --no-… goes first: --no-limits --images 20/1h leaves that one limit.
+    What --no-… removes is removed first: --no-limits --images 20/1h leaves that one limit.
     """
     removed = {"rate_limit": no_limits, "budget": no_budget, "expires_at": no_expiry, "metadata": no_metadata}
-    terms = Terms(
+    changes = KeyChanges(
         name=name,
-        deployments=given.deployments_of(deployments),
+        deployments=opt.parse_names(deployments),
         active=active,
         expires_at=expires,
-        images=given.one_of("images", images, images_per_minute),
-        requests=given.one_of("requests", requests, requests_per_minute),
+        images=opt.one_limit("images", images, images_per_minute),
+        requests=opt.one_limit("requests", requests, requests_per_minute),
         budget=budget,
         metadata=dict(metadata or ()),
-        without=frozenset(field for field, is_removed in removed.items() if is_removed),
+        removed=frozenset(field for field, is_removed in removed.items() if is_removed),
     )
-    if terms == Terms():
+    if changes == KeyChanges():
         raise typer.BadParameter("say what to change, such as --budget 50/month", param_hint="update")
-    with the_gateway() as gateway:
-        answer = _changed(gateway, key_id, terms)
-    _show(answer, as_json=as_json)
+    with GatewayClient.from_environment(admin=True) as client:
+        response = _update(client, find_key_id(client, key), changes)
+    _show(response, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=opt.examples('keys rotate "Team A"', 'keys rotate "Team A" --grace 0'))
 def rotate(
-    key_id: KeyId,
+    key: opt.KeyReference,
     *,
     grace: Annotated[
         Any,
         typer.Option(
             metavar="DURATION",
-            parser=given.parsed(values.seconds),
-            help="How long the old secret still counts: 0, 30m, 24h, 7d; a bare number is seconds.",
+            parser=opt.parse_seconds,
+            help="How long the old secret stays valid: 0, 30m, 24h, 7d. A bare number is seconds.",
         ),
     ] = "24h",
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Give a key a new secret, for example because the old one has been seen; --grace 0 ends the old one at once."""
-    with the_gateway() as gateway:
-        answer = gateway.post(key_path(key_id, "rotate"), {"grace_seconds": grace})
-    _show_secret(answer, "This is the new secret.", as_json=as_json)
+    """Give a key a new secret, for example because somebody has seen the old one."""
+    with GatewayClient.from_environment(admin=True) as client:
+        response = client.post(key_path(find_key_id(client, key), "rotate"), {"grace_seconds": grace})
+    _show_secret(response, "This is the new secret.", as_json=as_json)
 
 
-app.command("usage")(usage_of_key)
-
-
-@app.command()
+@app.command(epilog=opt.examples('keys delete "Team A"', "keys delete vk-01a20510bc73459e6ac8 --yes"))
 def delete(
-    key_id: KeyId,
+    key: opt.KeyReference,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before.")] = False,
 ) -> None:
-    """Delete a key for good: whoever uses it is refused from then on. To pause it: keys update ID --deactivate."""
-    with the_gateway() as gateway:
+    """Delete a key for good. To pause it instead: keys update KEY --deactivate."""
+    with GatewayClient.from_environment(admin=True) as client:
+        key_id = find_key_id(client, key)
         etag = None
         if not yes:
-            record = _record(gateway.get(key_path(key_id)))
-            _ask(f"Delete the key {record.id} of {record.name}?")
+            record = _record(client.get(key_path(key_id)))
+            _confirm(f"Delete the key {record.id} of {record.name}?")
             etag = record.etag
-        gateway.delete(key_path(key_id), etag=etag)
-    screen.note(f"Deleted {key_id}.")
+        client.delete(key_path(key_id), etag=etag)
+    output.note(f"Deleted {key_id}.")
 
 
-def _changed(gateway: Gateway, key_id: str, terms: Terms) -> dict[str, Any]:
-    """Change a key as it was read; where somebody was faster, show what has changed."""
-    read = gateway.get(key_path(key_id))
-    before = _record(read)
+def find_key_id(client: GatewayClient, reference: str) -> str:
+    """Give the id of a key by its id or name. Raises CommandError where no key or several keys have that name."""
+    if _STORED_ID.fullmatch(reference):
+        return reference
+    records = [parse(KeyRecord, entry) for entry in client.get_all(KEYS_PATH, "virtual_keys")["virtual_keys"]]
+    if any(record.id == reference for record in records):
+        return reference
+    ids = [record.id for record in records if record.name == reference]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        raise CommandError(
+            f"{len(ids)} keys have the name {printable(reference)!r}.", f"Give the id of one of them: {', '.join(ids)}"
+        )
+    known = {text.casefold(): text for record in records for text in (record.id, record.name)}
+    near = difflib.get_close_matches(reference.casefold(), known, n=1)
+    hint = f"Did you mean {printable(known[near[0]])!r}? " if near else ""
+    raise CommandError(
+        f"No key has the id or name {output.without_secrets(printable(reference))!r}.",
+        f"{hint}This command lists all keys: {program_name()} keys list",
+    )
+
+
+def _update(client: GatewayClient, key_id: str, changes: KeyChanges) -> dict[str, Any]:
+    """Change a key as it was read. If somebody else was faster, show what they changed."""
+    response = client.get(key_path(key_id))
+    before = _record(response)
     try:
-        return gateway.put(key_path(key_id), terms.over(read["virtual_key"]), etag=before.etag)
+        return client.put(key_path(key_id), changes.apply_to(response["virtual_key"]), etag=before.etag)
     except ChangedMeanwhile:
         now = _now()
-        then, since = before.fields(now), _record(gateway.get(key_path(key_id))).fields(now)
-        screen.note("This key is no longer as it was read:")
-        differing = [name for name in {**then, **since} if then.get(name) != since.get(name)]
-        screen.show_fields(
-            {name: f"{then.get(name, 'none')} -> {since.get(name, 'none')}" for name in differing}, stderr=True
+        old, new = before.fields(now), _record(client.get(key_path(key_id))).fields(now)
+        output.note("The key is no longer as it was read:")
+        changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        output.show_fields(
+            {name: f"{old.get(name, 'none')} -> {new.get(name, 'none')}" for name in changed}, stderr=True
         )
         raise
 
 
-def _ask(question: str) -> None:
+def _confirm(question: str) -> None:
     try:
-        agreed = typer.confirm(plain(question), err=True)
+        agreed = typer.confirm(printable(question), err=True)
     except typer.Abort:
-        screen.note("")  # the question's line has no end yet
-        raise Failure("Nobody answered, so nothing was deleted.", "Without a terminal, give --yes.") from None
+        output.note("")  # ends the line of the question
+        raise CommandError("Nobody answered, so nothing was deleted.", "Without a terminal, give --yes.") from None
     if not agreed:
-        raise Failure("Nothing was deleted.")
+        raise CommandError("Nothing was deleted.")
 
 
-def _show(answer: dict[str, Any], *, as_json: bool) -> None:
+def _show(response: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        screen.show_json(answer)
+        output.show_json(response)
     else:
-        screen.show_fields(_record(answer).fields(_now()))
+        output.show_fields(_record(response).fields(_now()))
 
 
-def _show_secret(answer: dict[str, Any], what: str, *, as_json: bool) -> None:
+def _show_secret(response: dict[str, Any], title: str, *, as_json: bool) -> None:
     if as_json:
-        screen.show_json(answer)
+        output.show_json(response)
         return
-    key = answer.get("key")
-    if not isinstance(key, str):
-        raise not_understood("it has no key")
-    screen.say(f"{what} Copy it now: it will not be shown again, and nobody can look it up.")
-    screen.show_secret(plain(key))
-    record = _record(answer)
-    screen.show_fields(record.fields(_now()))
+    secret = response.get("key")
+    if not isinstance(secret, str):
+        raise invalid_response("it has no key")
+    output.show(f"{title} Copy it now: it will not be shown again, and nobody can look it up.")
+    output.show_secret(secret)
+    record = _record(response)
+    output.show_fields(record.fields(_now()))
     if not record.deployments:
-        screen.note(f"It may call nothing yet: python -m cli keys update {record.id} --deployments NAMES")
+        output.note(f"It may call no deployment yet: {program_name()} keys update {record.id} --deployments NAMES")
 
 
-def _record(answer: dict[str, Any]) -> KeyRecord:
-    return read(KeyRecord, answer.get("virtual_key"))
+def _record(response: dict[str, Any]) -> KeyRecord:
+    return parse(KeyRecord, response.get("virtual_key"))
 
 
 def _now() -> dt.datetime:

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    """Answers what the test says, and keeps what it was asked."""
+    """Answers what the test says, and keeps the requests that it gets."""
     with fake_gateway() as running:
         yield running

@@ -38,14 +38,14 @@ RECORD: dict[str, Any] = {
 }
 
 
-def of(**fields: Any) -> dict[str, Any]:
-    """An answer with one key."""
+def key_reply(**fields: Any) -> dict[str, Any]:
+    """A response with one key."""
     return {"virtual_key": {**RECORD, **fields}}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the gateway was asked."""
+class Received:
+    """A request that the gateway got."""
 
     method: str
     path: str
@@ -55,8 +55,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One answer. A body that is not bytes is sent as JSON; None: the connection breaks."""
+class Reply:
+    """One response. A body that is not bytes is sent as JSON; with `breaks` the connection ends before it."""
 
     status: int = 200
     body: Any = None
@@ -64,35 +64,36 @@ class Row:
     breaks: bool = False
 
 
-def error(status: int, code: str, message: str, *, param: str | None = None, **headers: str) -> Row:
-    """An error in the gateway's one shape."""
+def error(status: int, code: str, message: str, *, param: str | None = None, **headers: str) -> Reply:
+    """An error as the gateway writes all of them."""
     said = {"type": "x", "code": code, "message": message, "param": param, "event_id": "event-1"}
-    return Row(
+    return Reply(
         status, {"status_code": status, "error": said}, {name.replace("_", "-"): v for name, v in headers.items()}
     )
 
 
 class FakeGateway:
-    """Answers each call to a method and path with the next row; the last row stays."""
+    """Answers each request to a method and path with the next reply; the last one is used again."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.asked: list[Asked] = []
-        self._rows: dict[tuple[str, str], list[Row]] = {}
+        self.received: list[Received] = []
+        self._replies: dict[tuple[str, str], list[Reply]] = {}
 
-    def answers(self, method: str, path: str, *rows: Row | dict[str, Any]) -> None:
-        """Say what a path answers."""
-        self._rows[method, path] = [row if isinstance(row, Row) else Row(body=row) for row in rows]
+    def answers(self, method: str, path: str, *replies: Reply | dict[str, Any]) -> None:
+        """Set the replies of a path."""
+        self._replies[method, path] = [each if isinstance(each, Reply) else Reply(body=each) for each in replies]
 
-    def answer(self, asked: Asked) -> Row:
-        """Keep what was asked, and find its answer."""
-        self.asked.append(asked)
-        rows = self._rows.get((asked.method, asked.path), [error(404, "not_found", "There is no such path")])
-        return rows.pop(0) if len(rows) > 1 else rows[0]
+    def answer(self, request: Received) -> Reply:
+        """Keep the request, and find the reply to it."""
+        self.received.append(request)
+        unknown = [error(404, "not_found", "There is no such path")]
+        replies = self._replies.get((request.method, request.path), unknown)
+        return replies.pop(0) if len(replies) > 1 else replies[0]
 
     def sent(self, method: str) -> Any:
-        """The body of the one call with a method."""
-        (found,) = [asked for asked in self.asked if asked.method == method]
+        """The body of the one request with a method."""
+        (found,) = [request for request in self.received if request.method == method]
         return found.body
 
     def run(self, *arguments: str, **extra: Any) -> Result:
@@ -115,7 +116,7 @@ def run(*arguments: str, env: dict[str, str | None] | None = None, **extra: Any)
         ]
     )
     return CliRunner().invoke(
-        app, arguments, env={**none, **(env or {})}, catch_exceptions=False, prog_name="python -m cli", **extra
+        app, arguments, env={**none, **(env or {})}, catch_exceptions=False, prog_name="image-gateway", **extra
     )
 
 
@@ -133,17 +134,17 @@ def fake_gateway() -> Iterator[FakeGateway]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            row = gateway.answer(
-                Asked(
+            reply = gateway.answer(
+                Received(
                     self.command, parts.path, dict(parse_qsl(parts.query)), headers, json.loads(body) if body else None
                 )
             )
-            if row.breaks:
+            if reply.breaks:
                 self.close_connection = True
                 return
-            content = row.body if isinstance(row.body, bytes) else json.dumps(row.body).encode()
-            self.send_response(row.status)
-            for name, value in {"content-length": str(len(content)), **row.headers}.items():
+            content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            self.send_response(reply.status)
+            for name, value in {"content-length": str(len(content)), **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

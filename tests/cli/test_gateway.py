@@ -84,7 +84,7 @@ async def test_a_keys_whole_life(gateway, operator):
     assert f"{key_id},Team Zoë,false," in await operator("usage", "--csv")
 
     changed = await operator("keys", "update", key_id, "--no-limits", "--budget", "0.01/total")
-    assert "Limits     none\nBudget     0.01 USD in total\n" in changed
+    assert "Limits       none\nBudget       0.01 USD in total\n" in changed
     assert "budget_exceeded" == (await gateway.draw(key=key)).json()["error"]["code"]
 
     rotated = await operator.json("keys", "rotate", key_id, "--grace", "0")
@@ -102,12 +102,12 @@ async def test_what_the_gateway_refuses_is_in_its_own_words(operator):
     """It knows its bounds; the command line does not repeat them."""
     said = await operator("keys", "create", "--name", "x", "--budget", "9999999/day", status=1)
 
-    assert said.startswith("Error: The gateway refuses this: budget.usd must be ")
+    assert said.startswith("Error: The gateway rejected the request: budget.usd must be ")
 
 
 async def test_a_key_of_the_setting_is_shown_and_not_changed(operator):
     """It belongs to whoever sets the settings."""
-    assert "of the setting GATEWAY_VIRTUAL_KEYS" in await operator("keys", "show", "team-a")
+    assert "in the setting GATEWAY_VIRTUAL_KEYS" in await operator("keys", "show", "team-a")
     assert "(read_only_key)" in await operator("keys", "update", "team-a", "--deactivate", status=1)
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.fake import KEY, RECORD, of
+from tests.cli.fake import KEY, RECORD, Reply, failed, key_reply
 
 KEYS = "/api/governance/virtual-keys"
 ONE = f"{KEYS}/vk-1"
@@ -23,8 +23,8 @@ class TestCreate:
     """`keys create`."""
 
     def test_every_option_becomes_a_field(self, gateway):
-        """What is typed is what is asked."""
-        gateway.answers("POST", KEYS, {**of(), "key": KEY})
+        """With the value that the API expects."""
+        gateway.answers("POST", KEYS, {**key_reply(), "key": KEY})
 
         gateway.run(
             *("keys", "create", "--name", "Team A", "--deployments", "gpt-image-2,gpt-image-1.5", "--images", "20/1h"),
@@ -43,7 +43,7 @@ class TestCreate:
 
     def test_what_is_not_given_is_not_sent(self, gateway):
         """The gateway's own defaults hold."""
-        gateway.answers("POST", KEYS, {**of(), "key": KEY})
+        gateway.answers("POST", KEYS, {**key_reply(), "key": KEY})
 
         gateway.run("keys", "create", "--name", "Team A")
 
@@ -51,7 +51,7 @@ class TestCreate:
 
     def test_the_key_is_shown_on_a_line_of_its_own_with_a_warning(self, gateway):
         """It is shown this once, and says so."""
-        gateway.answers("POST", KEYS, {**of(), "key": KEY})
+        gateway.answers("POST", KEYS, {**key_reply(), "key": KEY})
 
         shown = gateway.run("keys", "create", "--name", "Team A").stdout
 
@@ -60,15 +60,15 @@ class TestCreate:
 
     def test_a_key_that_may_call_nothing_is_said_to_be_one(self, gateway):
         """Nobody should find out by a 403."""
-        gateway.answers("POST", KEYS, {**of(deployments=[]), "key": KEY})
+        gateway.answers("POST", KEYS, {**key_reply(deployments=[]), "key": KEY})
 
         shown = gateway.run("keys", "create", "--name", "Team A")
 
-        assert "It may call nothing yet: python -m cli keys update vk-1 --deployments NAMES\n" == shown.stderr
+        assert "It may call no deployment yet: image-gateway keys update vk-1 --deployments NAMES\n" == shown.stderr
 
     def test_with_json_stdout_is_the_gateways_answer_and_nothing_else(self, gateway):
         """Scripts read it whole."""
-        answer = {**of(name="Zoë \x9b"), "key": KEY}
+        answer = {**key_reply(name="Zoë \x9b"), "key": KEY}
         gateway.answers("POST", KEYS, answer)
 
         shown = gateway.run("keys", "create", "--name", "Zoë", "--json")
@@ -88,7 +88,7 @@ class TestCreate:
             (["--expires", "01.02.2027"], "'01.02.2027' is not a date such as 2027-01-01"),
             (["--metadata", "cost_center"], "'cost_center' is not NAME=VALUE"),
             (["--deployments", "a,,b"], "a deployment's name is empty"),
-            (["--metadata", "a=\udcff"], "there are bytes in it that are not text"),
+            (["--metadata", "a=\udcff"], "an argument has bytes that are not text"),
             (["--token", KEY], "No such option"),
         ],
     )
@@ -99,7 +99,7 @@ class TestCreate:
         assert 2 == shown.exit_code
         assert message in shown.stderr
         assert "" == shown.stdout
-        assert [] == gateway.asked
+        assert [] == gateway.received
 
     def test_a_name_is_needed(self, gateway):
         """Nobody recognises a key without one."""
@@ -134,11 +134,11 @@ class TestList:
 
         lines = gateway.run("keys", "list").stdout.splitlines()
 
-        assert ["ID", "Name", "Key", "May", "call", "Limits", "State"] == lines[0].split()
+        assert ["ID", "Name", "Key", "Deployments", "Limits", "State"] == lines[0].split()
         assert [
             "vk-1  Team A  sk-bf-1a2b  gpt-image-2  20 images/h, 60 requests/min, 0.5 USD/day  active",
-            "vk-2  株式会社 🎨  sk-bf-1a2b  everything  none  until 2027-01-01",
-            "vk-3  Team A  sk-bf-1a2b  nothing  none  inactive",
+            "vk-2  株式会社 🎨  sk-bf-1a2b  all  none  expires 2027-01-01",
+            "vk-3  Team A  sk-bf-1a2b  none  none  inactive",
             f"vk-4  Team A  sk-bf-1a2b  {long}  none  expired 2001-01-01",
         ] == ["  ".join(cell.strip() for cell in line.split("  ") if cell.strip()) for line in lines[2:]]
 
@@ -149,7 +149,7 @@ class TestList:
         shown = gateway.run("keys", "list", "--json")
 
         assert page(RECORD, {**RECORD, "id": "vk-2"}) == json.loads(shown.stdout)
-        assert [None, "a", "b/="] == [asked.query.get("cursor") for asked in gateway.asked]
+        assert [None, "a", "b/="] == [request.query.get("cursor") for request in gateway.received]
 
     def test_pages_that_never_end_are_an_error(self, gateway):
         """A cursor that comes again would be followed for ever."""
@@ -158,15 +158,15 @@ class TestList:
         shown = gateway.run("keys", "list")
 
         assert 1 == shown.exit_code
-        assert "pages do not come to an end" in shown.stderr
+        assert "The gateway's list does not end." in shown.stderr
 
     def test_an_empty_list_says_how_to_make_a_key(self, gateway):
         """The first thing that anybody does."""
         gateway.answers("GET", KEYS, page())
 
-        assert "There are no keys yet. Make one: python -m cli keys create" in gateway.run("keys", "list").stdout
+        assert "There are no keys yet. Create one: image-gateway keys create" in gateway.run("keys", "list").stdout
 
-    def test_names_cannot_steer_the_terminal_or_be_markup(self, gateway):
+    def test_names_cannot_control_the_terminal_or_be_markup(self, gateway):
         """They are what somebody typed."""
         gateway.answers("GET", KEYS, page({**RECORD, "name": "[red]x[/] \x1b[2J\r\u202e :smile:"}))
 
@@ -184,7 +184,7 @@ class TestShow:
         gateway.answers(
             "GET",
             ONE,
-            of(
+            key_reply(
                 rate_limit={"images": HOUR, "requests": None},
                 budget={"usd": 1234.5, "window": "total"},
                 metadata={"cost_center": "4711"},
@@ -194,32 +194,33 @@ class TestShow:
         )
 
         assert [
-            "ID          vk-1",
-            "Name        Team A",
-            "Key         sk-bf-1a2b…",
-            "Old secret  counts until 2999-01-01",
-            "State       active",
-            "May call    gpt-image-2",
-            "Limits      20 images/h",
-            "Budget      1,234.5 USD in total",
-            "Metadata    cost_center=4711",
-            "Made        2026-11-01 08:30 UTC",
-            "Changed     2026-11-02 09:00 UTC",
-            "Last used   2026-11-03 09:00 UTC",
+            "ID           vk-1",
+            "Name         Team A",
+            "Key          sk-bf-1a2b…",
+            "Old secret   valid until 2999-01-01",
+            "State        active",
+            "Deployments  gpt-image-2",
+            "Limits       20 images/h",
+            "Budget       1,234.5 USD in total",
+            "Metadata     cost_center=4711",
+            "Created      2026-11-01 08:30 UTC",
+            "Updated      2026-11-02 09:00 UTC",
+            "Last used    2026-11-03 09:00 UTC",
         ] == gateway.run("keys", "show", "vk-1").stdout.splitlines()
 
     def test_a_key_of_the_setting_says_where_it_is_changed(self, gateway):
         """Here it can only be read."""
-        gateway.answers("GET", ONE, of(source="setting", prefix="", created_at=None, updated_at=None))
+        gateway.answers("GET", ONE, key_reply(source="setting", prefix="", created_at=None, updated_at=None))
 
         shown = gateway.run("keys", "show", "vk-1").stdout
 
-        assert "of the setting GATEWAY_VIRTUAL_KEYS, changed only there" in shown
-        assert "Made       not known" in shown
+        assert "in the setting GATEWAY_VIRTUAL_KEYS, and changed only there" in shown
+        assert "Created      not known" in shown
 
     def test_an_id_is_one_segment_of_the_path(self, gateway):
-        """Whatever it has in it."""
-        gateway.answers("GET", f"{KEYS}/a%2Fb%20%C3%A9%3Fx", of())
+        """Keys of the setting may have any characters in their ids."""
+        gateway.answers("GET", KEYS, page({**RECORD, "id": "a/b é?x"}))
+        gateway.answers("GET", f"{KEYS}/a%2Fb%20%C3%A9%3Fx", key_reply())
 
         assert 0 == gateway.run("keys", "show", "a/b é?x").exit_code
 
@@ -229,10 +230,10 @@ class TestShow:
         shown = gateway.run("keys", "show", key_id)
 
         assert 2 == shown.exit_code
-        assert [] == gateway.asked
+        assert [] == gateway.received
 
     @pytest.mark.parametrize(
-        "answer", [{}, {"virtual_key": None}, {"virtual_key": {"id": 7, "name": "x"}}, of(expires_at="soon")]
+        "answer", [{}, {"virtual_key": None}, {"virtual_key": {"id": 7, "name": "x"}}, key_reply(expires_at="soon")]
     )
     def test_an_answer_that_is_not_a_key_is_an_error(self, gateway, answer):
         """Some other server answers, or another version."""
@@ -241,4 +242,42 @@ class TestShow:
         shown = gateway.run("keys", "show", "vk-1")
 
         assert 1 == shown.exit_code
-        assert "The answer cannot be understood" in shown.stderr
+        assert "The response is not the gateway's" in shown.stderr
+
+
+class TestFindByName:
+    """Every command that takes a key takes its id or its name."""
+
+    KEYS_OF_TEAMS = page(
+        {**RECORD, "id": "vk-1", "name": "Team A"},
+        {**RECORD, "id": "vk-2", "name": "Team B"},
+        {**RECORD, "id": "vk-3", "name": "Team B"},
+        {**RECORD, "id": "team-c", "name": "vk-c"},
+        {**RECORD, "id": "vk-5", "name": "team-c"},
+    )
+
+    @pytest.mark.parametrize(("reference", "key_id"), [("Team A", "vk-1"), ("team-c", "team-c"), ("vk-9", "vk-9")])
+    def test_a_key_is_found_by_its_name_or_id(self, gateway, reference, key_id):
+        """An id comes before a name."""
+        gateway.answers("GET", KEYS, self.KEYS_OF_TEAMS)
+        gateway.answers("DELETE", f"{KEYS}/{key_id}", Reply(204, b""))
+
+        assert f"Deleted {key_id}.\n" == gateway.run("keys", "delete", reference, "--yes").stderr
+
+    def test_a_name_of_several_keys_is_an_error_with_their_ids(self, gateway):
+        """Which one is meant is not guessed."""
+        gateway.answers("GET", KEYS, self.KEYS_OF_TEAMS)
+
+        assert [
+            "Error: 2 keys have the name 'Team B'.",
+            "Give the id of one of them: vk-2, vk-3",
+        ] == failed(gateway.run("keys", "delete", "Team B", "--yes"))
+
+    def test_an_unknown_name_is_an_error_with_one_that_is_close(self, gateway):
+        """Only the exact name is taken."""
+        gateway.answers("GET", KEYS, self.KEYS_OF_TEAMS)
+
+        assert [
+            "Error: No key has the id or name 'team a'.",
+            "Did you mean 'Team A'? This command lists all keys: image-gateway keys list",
+        ] == failed(gateway.run("keys", "usage", "team a"))

@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from rich.cells import cell_len
 
-from tests.cli.fake import KEY, RECORD, TOKEN
+from cli.app import app
+from tests.cli.fake import KEY, RECORD, TOKEN, run
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are POSIX's")
 
@@ -133,21 +136,41 @@ def test_a_person_is_told_whose_token_it_is_and_until_when(gateway):
     """On stderr, which a shell does not catch."""
     settings = {"GATEWAY_JWT_SECRET": "s" * 32, "GATEWAY_JWT_ISSUER": "i", "GATEWAY_JWT_AUDIENCE": "a"}
 
-    assert "A token of the role admin for Zoë, until" in on_a_terminal(
+    assert "A token with the role admin for Zoë, valid until" in on_a_terminal(
         gateway, "token", "--role", "admin", "--sub", "Zoë", **settings
     )
 
 
-@pytest.mark.parametrize(
-    "command",
-    [[], ["keys"], ["usage"], ["token"]] + [["keys", name] for name in ("create", "update", "rotate", "usage")],
-)
-def test_every_help_fits_into_80_columns(gateway, command):
-    """And is there without a gateway or a token."""
-    shown = STYLES.sub("", on_a_terminal(gateway, *command, "--help", GATEWAY_URL="x"))
+def commands(group=None, *names):
+    """Every command and group of commands."""
+    group = group or typer.main.get_command(app)
+    yield names
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *names, name)
 
-    assert shown.startswith("Usage: python -m cli")
-    assert 80 >= max(map(cell_len, shown.splitlines()))
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_every_help_fits_into_80_columns_and_has_an_example(command):
+    """It needs no gateway and no token."""
+    shown = run(*command, "--help", env={"COLUMNS": "80", "GATEWAY_URL": "x"})
+
+    assert shown.stdout.startswith(" ".join(["Usage: image-gateway", *command]))
+    assert 80 >= max(map(cell_len, shown.stdout.splitlines()))
+    assert f"Examples:\n    {' '.join(['image-gateway', *command])}" in shown.stdout
+
+
+def test_a_shell_completes_commands():
+    """`image-gateway keys u` and the tab key."""
+    asks = {"_IMAGE_GATEWAY_COMPLETE": "complete_bash", "COMP_WORDS": "image-gateway keys u", "COMP_CWORD": "2"}
+
+    assert ["update", "usage"] == run(env=asks).stdout.split()
+
+
+def test_the_version_is_the_projects():
+    """`pyproject.toml` has the same."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert f"image-gateway {project['version']}\n" == run("--version").stdout
 
 
 def test_a_reader_that_leaves_ends_the_command_quietly(gateway):

@@ -1,4 +1,4 @@
-"""`usage` and `keys usage`: what whoever pays reads."""
+"""`usage` and `keys usage`: what was used, and what it cost."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def test_an_unknown_cost_is_never_shown_as_nothing(gateway):
 
     assert ["≥ 3.00", "not known", "≥ 3.00"] == [row[5] for row in cells(shown)[1:3]] + [cells(shown)[3][4]]
     assert [
-        "3 calls have no known price, so the whole costs more than is said here.",
-        "0.50 USD of it is estimated: images that came without a count of tokens.",
-        "0.25 USD of it may never be billed: calls whose end nobody saw.",
+        "3 calls have no known price, so the real cost is higher.",
+        "0.50 USD is estimated: Azure reported no tokens for these images.",
+        "0.25 USD may never be billed: the end of these calls is not known.",
     ] == shown.splitlines()[-3:]
 
 
@@ -148,7 +148,7 @@ def test_days_stay_in_their_order(gateway):
 
     assert ["Day", "2026-11-01", "2026-11-02", "Total"] == [row[0] for row in cells(shown)]
     assert [{"group_by": "day", "from": "2026-11-01", "to": "2026-11-22", "limit": "1000"}] == [
-        asked.query for asked in gateway.asked
+        request.query for request in gateway.received
     ]
 
 
@@ -198,34 +198,36 @@ def test_json_is_the_gateways_own(gateway):
     gateway.answers("GET", USAGE, report(line(key_id="a", admin=False)))
 
     assert report(line(key_id="a", admin=False)) == json.loads(gateway.run("usage", "--json").stdout)
-    assert [USAGE] == [asked.path for asked in gateway.asked]
+    assert [USAGE] == [request.path for request in gateway.received]
 
 
-@pytest.mark.parametrize("arguments", [["--by", "colour"], ["--from", "yesterday"], ["--to", "2026-02-30"]])
+@pytest.mark.parametrize(
+    "arguments", [["--by", "colour"], ["--from", "yesterday"], ["--to", "2026-02-30"], ["--month", "2026-13"]]
+)
 def test_odd_input_is_a_usage_error(gateway, arguments):
     """The option is named."""
     shown = gateway.run("usage", *arguments)
 
     assert 2 == shown.exit_code
     assert f"'{arguments[0]}'" in shown.stderr
-    assert [] == gateway.asked
+    assert [] == gateway.received
 
 
-def test_what_the_gateway_refuses_is_said_in_its_words(gateway):
+def test_an_error_of_the_gateway_is_shown_in_its_words(gateway):
     """It knows how long a report may be."""
     gateway.answers("GET", USAGE, error(400, "invalid_value", "to must not be before from", param="to"))
 
     shown = gateway.run("usage")
 
     assert 1 == shown.exit_code
-    assert "Error: The gateway refuses this: to must not be before from (invalid_value).\n" == shown.stderr
+    assert "Error: The gateway rejected the request: to must not be before from (invalid_value).\n" == shown.stderr
 
 
 def test_a_cost_that_is_no_number_is_an_error(gateway):
     """Rather than a table with nonsense in it."""
     gateway.answers("GET", USAGE, report(by="day", totals={"cost_usd": float("inf")}))
 
-    assert "it has no proper totals.cost_usd" in gateway.run("usage", "--by", "day").stderr
+    assert "totals.cost_usd is missing or wrong" in gateway.run("usage", "--by", "day").stderr
 
 
 def test_a_key_is_shown_with_what_is_left_of_its_limits(gateway):
@@ -253,7 +255,7 @@ def test_a_key_is_shown_with_what_is_left_of_its_limits(gateway):
 
     shown = gateway.run("keys", "usage", "vk-1").stdout
 
-    budget = "37.50 of 50.00 USD left this month (12.30 spent, 0.20 held for calls in flight); anew from 2026-12-01"
+    budget = "37.50 of 50.00 USD left this month (12.30 spent, 0.20 reserved for calls in flight); renews 2026-12-01"
     assert [
         "ID         vk-1",
         f"Budget     {budget}",
@@ -280,3 +282,29 @@ def test_a_budget_overdrawn_is_below_nothing(gateway):
     shown = gateway.run("keys", "usage", "vk-1").stdout
 
     assert "Budget     -0.50 of 5.00 USD left in total (5.50 spent)\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "last"),
+    [
+        (["--month", "2026-02"], "2026-02-01", "2026-02-28"),
+        (["--from", "2026-01", "--to", "2026-03"], "2026-01-01", "2026-03-31"),
+        (["--from", "2026-01-15", "--to", "2026-03"], "2026-01-15", "2026-03-31"),
+    ],
+)
+@pytest.mark.parametrize("command", [("usage",), ("keys", "usage", "vk-1")])
+def test_months_are_whole_months(gateway, command, arguments, first, last):
+    """From their first to their last day."""
+    gateway.answers("GET", USAGE if command == ("usage",) else OF_ONE, report(by="day", id="vk-1"))
+
+    gateway.run(*command, "--by", "day", *arguments)
+
+    assert [(first, last)] == [(request.query["from"], request.query["to"]) for request in gateway.received]
+
+
+def test_a_month_beside_other_days_is_a_usage_error(gateway):
+    """Which days are meant is not guessed."""
+    shown = gateway.run("usage", "--month", "2026-01", "--to", "2026-01-15")
+
+    assert 2 == shown.exit_code
+    assert "give --month, or --from and --to, not both" in shown.stderr

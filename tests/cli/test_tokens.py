@@ -120,8 +120,8 @@ def test_the_settings_may_be_those_of_the_local_host(tmp_path):
     ("content", "message"),
     [
         ("{", "local.settings.json is not JSON"),
-        ("[]", "local.settings.json has no object of Values"),
-        ('{"Values": 1}', "local.settings.json has no object of Values"),
+        ("[]", "local.settings.json has no object Values"),
+        ('{"Values": 1}', "local.settings.json has no object Values"),
         (json.dumps({"IsEncrypted": True, "Values": {}}), "local.settings.json is encrypted"),
     ],
 )
@@ -135,7 +135,7 @@ def test_local_settings_that_cannot_be_read_are_an_error(tmp_path, content, mess
 @pytest.mark.parametrize("missing", sorted(SETTINGS))
 def test_a_setting_that_is_missing_is_named(missing):
     """With where it belongs."""
-    assert f"Error: {missing} is not set.\nSet it as the gateway has it" in refused(env={**SETTINGS, missing: None})
+    assert f"Error: {missing} is not set.\nSet it to the gateway's value" in refused(env={**SETTINGS, missing: None})
 
 
 def test_a_secret_that_is_too_short_is_not_shown():

@@ -1,11 +1,11 @@
-"""Where the gateway is and who asks: checked before anything is sent."""
+"""The address and the credential are checked before anything is sent."""
 
 from __future__ import annotations
 
 import pytest
 
-from cli.access import DEFAULT_URL, read_access
-from cli.failure import Failure
+from cli.errors import CommandError
+from cli.settings import DEFAULT_URL, read_settings
 
 TOKEN = "eyJ.secret.token"
 
@@ -25,7 +25,7 @@ def test_an_address_is_https_or_this_machine(given, url):
     """Without one it is where `make serve` serves."""
     variables = {"GATEWAY_ADMIN_TOKEN": TOKEN} | ({} if given is None else {"GATEWAY_URL": given})
 
-    assert url == read_access(variables).url
+    assert url == read_settings(variables, admin=True).url
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_an_address_is_https_or_this_machine(given, url):
 )
 def test_any_other_address_is_refused_without_repeating_it(given):
     """A token must not go over plain http, and an address may have a password in it."""
-    with pytest.raises(Failure, match=r"GATEWAY_URL .*give https://HOST") as caught:
-        read_access({"GATEWAY_URL": given, "GATEWAY_ADMIN_TOKEN": TOKEN})
+    with pytest.raises(CommandError, match=r"^GATEWAY_URL .*such as https://HOST\.$") as caught:
+        read_settings({"GATEWAY_URL": given, "GATEWAY_ADMIN_TOKEN": TOKEN}, admin=True)
 
     assert "password" not in str(caught.value)
 
@@ -56,19 +56,32 @@ def test_any_other_address_is_refused_without_repeating_it(given):
 @pytest.mark.parametrize("variables", [{}, {"GATEWAY_ADMIN_TOKEN": " "}])
 def test_without_a_token_it_says_how_to_have_one(variables):
     """The command can be copied."""
-    with pytest.raises(Failure, match=r"GATEWAY_ADMIN_TOKEN is not set.*\n  export GATEWAY_ADMIN_TOKEN="):
-        read_access(variables)
+    with pytest.raises(CommandError, match=r"GATEWAY_ADMIN_TOKEN is not set.*\n  export GATEWAY_ADMIN_TOKEN="):
+        read_settings(variables, admin=True)
 
 
 @pytest.mark.parametrize("token", ["Bearer secret", "secret\nsecret", "secret\x00", "sécret"])
 def test_a_token_that_cannot_be_one_is_refused_without_showing_it(token):
     """An HTTP library would put it into its error."""
-    with pytest.raises(Failure) as caught:
-        read_access({"GATEWAY_ADMIN_TOKEN": token})
+    with pytest.raises(CommandError) as caught:
+        read_settings({"GATEWAY_ADMIN_TOKEN": token}, admin=True)
 
     assert "cret" not in str(caught.value)
 
 
-def test_a_token_is_not_in_what_is_printed_of_an_access():
-    """Not even by mistake."""
-    assert TOKEN not in repr(read_access({"GATEWAY_ADMIN_TOKEN": TOKEN}))
+def test_the_repr_of_the_settings_has_no_token():
+    """Neither by a traceback nor by a debugger."""
+    assert TOKEN not in repr(read_settings({"GATEWAY_ADMIN_TOKEN": TOKEN}, admin=True))
+
+
+@pytest.mark.parametrize(
+    ("variables", "admin", "credential"),
+    [
+        ({"GATEWAY_KEY": "key", "GATEWAY_ADMIN_TOKEN": TOKEN}, False, "key"),
+        ({"GATEWAY_KEY": "key", "GATEWAY_ADMIN_TOKEN": TOKEN}, True, TOKEN),
+        ({"GATEWAY_KEY": " ", "GATEWAY_ADMIN_TOKEN": TOKEN}, False, TOKEN),
+    ],
+)
+def test_images_are_asked_for_with_the_key_and_keys_are_managed_with_the_token(variables, admin, credential):
+    """An admin without a key may ask for images too."""
+    assert credential == read_settings(variables, admin=admin).credential
