@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Final
 
 import azure.functions as func
 
+from adapters.bootstrap import compose, list_warnings
+from adapters.functions.http import body_of, headers_of, query_of, response_of, to_nobody, unless_the_caller_leaves
+from adapters.functions.web_extension import Request, Response  # noqa: TC001 -- the worker looks annotations up
 from core import refusals as answers
-from core.bootstrap import construct, report
-from core.contract.errors import Misconfigured
-from core.contract.reply import json_reply
-from core.environment import SettingsError
+from core.domain.errors import Misconfigured
+from core.domain.response import json_response
+from core.domain.settings_error import SettingsError
 from core.gateway import Call
-from core.logs import write_to_the_console
-from core.settings import read_settings
+from core.settings.settings import read_settings
 from core.storage.tables import StoreUnavailable
-from http_calls import body_of, headers_of, query_of, response_of, to_nobody, unless_the_caller_leaves
-from web_extension import Request, Response  # noqa: TC001 -- the worker looks annotations up
+from core.telemetry.call_log import write_to_the_console
 
 if TYPE_CHECKING:
-    from core.bootstrap import Built
+    from adapters.bootstrap import App
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FLUSH_SECONDS: Final = 2.0
@@ -38,15 +38,15 @@ FLUSH_SECONDS: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-def _start() -> tuple[Built | None, str]:
+def _start() -> tuple[App | None, str]:
     """Build everything, or say what is wrong with the settings: an app that fails to import is no app at all."""
     try:
         settings = read_settings(os.environ)
-        built = construct(settings)
+        built = compose(settings)
     except SettingsError as error:
         _log.critical("The gateway is misconfigured. %s", error)
         return None, f"The gateway is misconfigured. {error}"
-    for line in report(settings):
+    for line in list_warnings(settings):
         _log.warning("%s", line)
     return built, ""
 
@@ -153,7 +153,7 @@ async def health(req: Request) -> Response:
     if req.method not in {"GET", "HEAD"}:
         return response_of(answers.wrong_method(req.method, "GET, HEAD", headers))
     status = "misconfigured" if startup_error else "ok"
-    return response_of(json_reply(200, {"status": status}, {"x-request-id": answers.request_id(headers)}))
+    return response_of(json_response(200, {"status": status}, {"x-request-id": answers.request_id(headers)}))
 
 
 @app.function_name("image")
@@ -204,7 +204,7 @@ async def unknown_path(req: Request) -> Response:
     return response_of(answers.unknown_path(headers_of(req)))
 
 
-def _working() -> Built:
+def _working() -> App:
     if _built is None:
         raise AssertionError("queues are listened to only where the settings are right")
     return _built
@@ -212,7 +212,7 @@ def _working() -> Built:
 
 async def _administer(request: Request, route: str) -> Response:
     """Hand a call to the administration. It goes on where the caller leaves: a change is made, or it is not."""
-    from core.administration.call import AdminCall, refusal  # noqa: PLC0415 -- with the first call of an operator
+    from core.admin.call import AdminCall, refusal  # noqa: PLC0415 -- with the first call of an operator
 
     body = await body_of(request)
     if body is None:
@@ -232,7 +232,7 @@ async def _administer(request: Request, route: str) -> Response:
 
 
 if _built is not None and _built.takes_messages:  # without storage a queue trigger would keep the host from starting
-    from queue_functions import queue_functions
+    from adapters.functions.queue_triggers import queue_functions
 
     app.register_functions(queue_functions(_working))
 

@@ -15,20 +15,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from core.access.caller import Caller
-from core.bootstrap import utc_now
-from core.catalogue.deployments import Catalogue, Target
-from core.catalogue.plan import make_plan
-from core.contract.allowance import NANOS, UNLIMITED, Allowance, Budget, BudgetWindow, Rate
-from core.contract.request import ImageRequest
-from core.environment import Environment
-from core.governance.costs import NOTHING
-from core.governance.governor import Governor
-from core.settings_storage import read_storage
-from core.storage.azure_tables import AzureTables
-from core.storage.memory import MemoryTables
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
+from adapters.azure_storage.tables import AzureTables
+from adapters.bootstrap import utc_now
+from adapters.http.http1 import Http1Connection
+from core.auth.caller import Caller
+from core.azure_openai.token_source import NoIdentity
+from core.deployments.catalogue import Catalogue, Target
+from core.deployments.costs import NO_COST
+from core.deployments.route_plan import make_plan
+from core.domain.limits import NANOS, UNLIMITED, Budget, BudgetWindow, Limits, Rate
+from core.domain.request import ImageRequest
+from core.limits.limiter import Limiter
+from core.settings.environment import Environment
+from core.settings.storage import read_storage
+from core.storage.memory_tables import MemoryTables
 from localhost import azurite
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from core.storage.tables import Tables
 
 MANY: Final = 10**9
-LIMITED: Final = Allowance(
+LIMITED: Final = Limits(
     requests=Rate(limit=MANY, window_seconds=60),
     images=Rate(limit=MANY, window_seconds=3600),
     budget=Budget(nanos=MANY * NANOS, window=BudgetWindow.MONTH),
@@ -59,7 +59,7 @@ class Load:
 
     name: str
     callers: int
-    allowance: Allowance = LIMITED
+    allowance: Limits = LIMITED
     own_keys: bool = False
     """Whether each caller has a key of its own."""
 
@@ -74,7 +74,7 @@ LOADS: Final = (
 
 async def measure(tables: Tables, load: Load, seconds: float) -> list[float]:
     """Let the callers call for some seconds; give the time that each call waited, in milliseconds."""
-    governor = Governor(tables, call_seconds=220, now=utc_now, wait=asyncio.sleep, chance=random.random)
+    governor = Limiter(tables, call_seconds=220, now=utc_now, wait=asyncio.sleep, chance=random.random)
     ends_at = time.perf_counter() + seconds
     waits: list[float] = []
 
@@ -86,7 +86,7 @@ async def measure(tables: Tables, load: Load, seconds: float) -> list[float]:
             if admission is None:
                 await asyncio.sleep(0)
             else:
-                governor.close(admission, NOTHING)
+                governor.close(admission, NO_COST)
 
     await asyncio.gather(*(call(number) for number in range(load.callers)))
     await governor.flush(10)

@@ -30,7 +30,7 @@ FIGURES: Final = ("one_ms", "many_rps", "middle_mbps", "large_cpu_ms", "drawn_fi
 IMPORT_RUNS: Final = 7
 _IMPORT: Final = """
 import time
-import core.bootstrap
+import adapters.bootstrap
 began_at = time.process_time()
 from bench.other_clients import CLIENTS
 import asyncio

@@ -1,4 +1,4 @@
-"""HTTP clients of the registries behind the gateway's own port (`core.upstream.connection`), for the comparison only.
+"""HTTP clients of the registries behind the gateway's own port, for the comparison only.
 
 `python -m bench.other_clients NAME PORT` serves the gateway as `make serve` does, but over one of them.
 """
@@ -10,12 +10,12 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from core.upstream.connection import IDLE_CONNECTION_SECONDS, Lost, NotSent
+from core.azure_openai.connection import IDLE_CONNECTION_SECONDS, Lost, NotSent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
-    from core.upstream.connection import Connection, HttpRequest, Limit, Sending
+    from core.azure_openai.connection import Connection, HttpRequest, Limit, Sending
 
 MOST_CONNECTIONS: Final = 256
 """As the gateway's own has."""
@@ -95,7 +95,7 @@ class HttpxResponse:
 
 
 def _ours(connect_seconds: float) -> Connection:
-    from core.upstream.http1 import Http1Connection  # noqa: PLC0415 -- as above
+    from adapters.http.http1 import Http1Connection  # noqa: PLC0415 -- as above
 
     return Http1Connection(connect_seconds=connect_seconds)
 
@@ -157,7 +157,7 @@ class Late:
 
 def main() -> None:
     """Serve."""
-    from core import bootstrap  # noqa: PLC0415 -- as above
+    from adapters import bootstrap  # noqa: PLC0415 -- as above
     from localhost.__main__ import serve  # noqa: PLC0415 -- as above
 
     name, port = sys.argv[1:]

@@ -150,7 +150,7 @@ is what {deployments} deployments with {quota} calls a minute give. Such volumes
 CLIENTS: Final = """
 ## Why a connection of our own
 
-The same gateway over other HTTP clients of the registries, each behind the one port (`core/upstream/connection.py`),
+The same gateway over other HTTP clients of the registries, each behind the one port (`connection.py`),
 measured as above by `make bench-clients` on {made_on}: medians of {rounds} rounds of {seconds} s a row, with
 {versions}. The loop that tells the noise took {least} to {most} ms, and something else kept up to {others} cores busy.
 The figures compare these clients with each other; they are not those of the table at the top.

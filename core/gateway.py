@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from core.access.credentials import credential_of
-from core.catalogue.fitting import gives_url
-from core.catalogue.plan import make_plan
-from core.contract.errors import (
+from core.auth.credentials import read_credential
+from core.deployments.parameters import gives_url
+from core.deployments.route_plan import make_plan
+from core.domain.errors import (
     BodyTooLarge,
     BodyTooSlow,
     GatewayError,
@@ -20,32 +20,32 @@ from core.contract.errors import (
     RecordsUnavailable,
     Stopping,
 )
-from core.contract.reply import Reply
-from core.contract.request import DEPLOYMENT_NAME, parse_api_version, parse_request
-from core.delivery.envelope import Envelope
-from core.drawing import Wish
-from core.keeping.naming import accepts_duplicate, name_of
-from core.keeping.once import Claim
-from core.keeping.outcomes import StoredBody, keep, let_go, replay
-from core.keeping.pictures import NAME, HostingOfACall
-from core.keeping.undisturbed import undisturbed
-from core.logs import write_fault
-from core.orders import prefers_job
+from core.domain.request import DEPLOYMENT_NAME, parse_api_version, parse_request
+from core.domain.response import HttpResponse
+from core.generation import Wish
+from core.idempotency.key import accepts_duplicate, read_idempotency_key
+from core.idempotency.replay import StoredBody, release, replay, store_response
+from core.idempotency.store import IdempotencyClaim
+from core.images.hosting import NAME, CallHosting
+from core.jobs.http_api import prefers_job
 from core.refusals import refusal, request_id
+from core.responses.envelope import Envelope
+from core.tasks import uninterrupted
+from core.telemetry.call_log import write_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from core.access.authenticator import Authenticator
-    from core.access.caller import Caller
-    from core.bookkeeping import Bookkeeping, Books
-    from core.catalogue.deployments import Catalogue
-    from core.catalogue.plan import Plan
-    from core.contract.request import ImageRequest
-    from core.drawing import Studio
-    from core.keeping.once import Kept, Once
-    from core.keeping.pictures import Pictures
-    from core.orders import Orders
+    from core.auth.authenticator import Authenticator
+    from core.auth.caller import Caller
+    from core.call import Bookkeeping, Books
+    from core.deployments.catalogue import Catalogue
+    from core.deployments.route_plan import RoutePlan
+    from core.domain.request import ImageRequest
+    from core.generation import Studio
+    from core.idempotency.store import IdempotencyStore, StoredResponse
+    from core.images.hosting import ImageHosting
+    from core.jobs.http_api import JobsApi
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class _Checked(Struct, frozen=True, kw_only=True):
     call: Call
     caller: Caller
     request: ImageRequest
-    plan: Plan
+    plan: RoutePlan
     api_version: str | None
 
 
@@ -89,9 +89,9 @@ class Gateway:
         catalogue: Catalogue,
         bookkeeping: Bookkeeping,
         studio: Studio,
-        pictures: Pictures,
-        once: Once,
-        orders: Orders,
+        pictures: ImageHosting,
+        once: IdempotencyStore,
+        orders: JobsApi,
     ) -> None:
         self._authenticator = authenticator
         self._catalogue = catalogue
@@ -106,7 +106,7 @@ class Gateway:
         """Monotonic, in seconds; `Call.arrived_at` is by it."""
         return self._studio.clock
 
-    async def generate_image(self, call: Call) -> Reply:
+    async def generate_image(self, call: Call) -> HttpResponse:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
         began_at = self.clock() if call.arrived_at is None else call.arrived_at
         envelope = Envelope(event_id=request_id(call.headers), clock=self.clock, began_at=began_at)
@@ -119,7 +119,7 @@ class Gateway:
         reply = await books.with_limits(reply)
         return reply.with_headers({"x-request-id": envelope.event_id})
 
-    async def _reply(self, call: Call, envelope: Envelope, books: Books) -> Reply:
+    async def _reply(self, call: Call, envelope: Envelope, books: Books) -> HttpResponse:
         try:
             return await self._answer(call, envelope, books)
         except GatewayError as error:
@@ -128,8 +128,8 @@ class Gateway:
             write_fault(fault, envelope.event_id)
             return envelope.refused(InternalFault(retry_safe=envelope.journal.trail.costs_nothing))
 
-    async def _answer(self, call: Call, envelope: Envelope, books: Books) -> Reply:
-        caller = books.caller = await self._authenticator.caller_of(credential_of(call.headers))
+    async def _answer(self, call: Call, envelope: Envelope, books: Books) -> HttpResponse:
+        caller = books.caller = await self._authenticator.caller_of(read_credential(call.headers))
         if DEPLOYMENT_NAME.fullmatch(call.deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
         request = books.request = parse_request(call.whole_body)
@@ -141,35 +141,35 @@ class Gateway:
         later = prefers_job(call.headers) and not request.streams
         return await (self._order(checked, envelope, books) if later else self._draw(checked, envelope, books))
 
-    async def _draw(self, checked: _Checked, envelope: Envelope, books: Books) -> Reply:
+    async def _draw(self, checked: _Checked, envelope: Envelope, books: Books) -> HttpResponse:
         """Draw now; under a name, once."""
         if self._studio.is_closed:
             raise Stopping(retry_safe=True)
         hosting = self._hosting(checked, envelope)
         claim = await self._claim(checked, envelope, later=False)
-        if isinstance(claim, Reply):
+        if isinstance(claim, HttpResponse):
             return claim
         try:
             await books.admit(overrun_seconds=0.0 if claim is None else self._studio.overrun_seconds)
         except BaseException:
-            await let_go(claim, event_id=envelope.event_id)
+            await release(claim, event_id=envelope.event_id)
             raise
         wish = Wish(request=checked.request, plan=checked.plan, api_version=checked.api_version, hosting=hosting)
         return await self._studio.draw(wish, envelope, books, claim)
 
-    async def _order(self, checked: _Checked, envelope: Envelope, books: Books) -> Reply:
+    async def _order(self, checked: _Checked, envelope: Envelope, books: Books) -> HttpResponse:
         """Take an order for a job; under a name, once. It is taken whole or not at all, whoever leaves meanwhile."""
         base_url = self._base_url(checked.call)
         if base_url is None:
             raise _no_address("Jobs answer with URLs, and this gateway has no address at which", "Prefer")
         claim = await self._claim(checked, envelope, later=True)
-        if isinstance(claim, Reply):
+        if isinstance(claim, HttpResponse):
             return claim
-        return await undisturbed(self._ordered(checked, envelope, books, base_url, claim))
+        return await uninterrupted(self._ordered(checked, envelope, books, base_url, claim))
 
     async def _ordered(
-        self, checked: _Checked, envelope: Envelope, books: Books, base_url: str, claim: Claim | None
-    ) -> Reply:
+        self, checked: _Checked, envelope: Envelope, books: Books, base_url: str, claim: IdempotencyClaim | None
+    ) -> HttpResponse:
         try:
             reply = await self._orders.submit(
                 checked.caller,
@@ -182,17 +182,19 @@ class Gateway:
             )
         except GatewayError as error:
             if error.retry_safe or not isinstance(error, RecordsUnavailable):  # else the job may be carried out
-                await let_go(claim, event_id=envelope.event_id)
+                await release(claim, event_id=envelope.event_id)
             raise
         envelope.outcome = "accepted"
         if claim is not None:
-            await keep(claim, reply, event_id=envelope.event_id, wait=self._studio.wait)
+            await store_response(claim, reply, event_id=envelope.event_id, wait=self._studio.wait)
         return reply
 
-    async def _claim(self, checked: _Checked, envelope: Envelope, *, later: bool) -> Claim | Reply | None:
+    async def _claim(
+        self, checked: _Checked, envelope: Envelope, *, later: bool
+    ) -> IdempotencyClaim | HttpResponse | None:
         """Claim the name that a caller gave the call; or the answer that is kept under it. None: it has no name."""
         call = checked.call
-        name = name_of(
+        name = read_idempotency_key(
             call.headers,
             checked.caller,
             checked.request,
@@ -204,15 +206,15 @@ class Gateway:
             return None
         event_id = envelope.event_id
 
-        async def give_back(claim: Claim | Kept) -> None:
-            if isinstance(claim, Claim):
-                await let_go(claim, event_id=event_id)
+        async def give_back(claim: IdempotencyClaim | StoredResponse) -> None:
+            if isinstance(claim, IdempotencyClaim):
+                await release(claim, event_id=event_id)
 
         accept_duplicate = accepts_duplicate(call.headers)
-        claim = await undisturbed(
+        claim = await uninterrupted(
             self._once.claim(name, event_id=event_id, accept_duplicate=accept_duplicate), undo=give_back
         )
-        if isinstance(claim, Claim):
+        if isinstance(claim, IdempotencyClaim):
             return claim
         envelope.outcome = "replayed"
         return replay(claim)
@@ -220,26 +222,26 @@ class Gateway:
     def _base_url(self, call: Call) -> str | None:
         return self._pictures.base_url(next((value for name, value in call.headers if name == "host"), None))
 
-    def _hosting(self, checked: _Checked, envelope: Envelope) -> HostingOfACall | None:
+    def _hosting(self, checked: _Checked, envelope: Envelope) -> CallHosting | None:
         """What gives pictures their URLs, where they are asked for. Raises InvalidRequest where nothing can."""
         request, plan = checked.request, checked.plan
         if request.response_format != "url" or request.streams:
             return None
         base_url = self._base_url(checked.call)
         if base_url is not None:
-            return HostingOfACall(
+            return CallHosting(
                 pictures=self._pictures, base_url=base_url, seconds_left=lambda: self._studio.seconds_left(envelope)
             )
         if all(step.deployment.family is not None and gives_url(step.deployment.family) for step in plan.steps):
             return None
         raise _no_address("This gateway has no address at which", "response_format", "; ask for b64_json")
 
-    async def picture(self, name: str, headers: Sequence[tuple[str, str]]) -> Reply:
+    async def picture(self, name: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
         """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""
         content = None if self._pictures.own_address or not NAME.fullmatch(name) else await self._pictures.open(name)
         if content is None:
             return refusal(NotFound("There is no such picture, or no longer"), headers)
-        return Reply(
+        return HttpResponse(
             status=200,
             headers={
                 "content-type": content.content_type,
@@ -252,11 +254,11 @@ class Gateway:
             body=StoredBody(content),
         )
 
-    async def job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Reply:
+    async def job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
         """Answer `GET /jobs/{id}`."""
         return await self._orders.show(job_id, headers, request_id(headers))
 
-    async def cancel_job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Reply:
+    async def cancel_job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
         """Answer `DELETE /jobs/{id}`."""
         return await self._orders.cancel(job_id, headers, request_id(headers))
 

@@ -1,230 +1,114 @@
-"""One generation: attempts on the targets of a plan, one after the other, until there is a picture or nothing left."""
+"""Drawing what was wished for, and answering with it: the second half of a call's walk."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from core.attempts.deciding import AskNext, GiveUp, Policy, Situation, next_move
-from core.catalogue.fitting import Fitted
-from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason
-from core.upstream.attempt import Ask
+from core.idempotency.replay import store_response
+from core.responses.generation_task import GenerationTask, Shutdown
+from core.responses.json import respond_json
+from core.responses.response_builder import ResponseBuilder
+from core.responses.sse import respond_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable
 
-    from core.attempts.cooling import Cooling
-    from core.attempts.deciding import Tried
-    from core.catalogue.deployments import Target
-    from core.catalogue.plan import Plan, Step
-    from core.journal import Journal, Trail
-    from core.upstream.receiving import Patience
-
-LEAST_SECONDS: Final = 1.0
-"""What is left of a call for another attempt at least: no model draws in less, and what it begins may be billed."""
-
-_log = logging.getLogger(__name__)
+    from core.call import Books
+    from core.deployments.route_plan import RoutePlan
+    from core.domain.request import ImageRequest
+    from core.domain.response import HttpResponse
+    from core.idempotency.store import IdempotencyClaim
+    from core.images.hosting import CallHosting
+    from core.responses.envelope import Envelope
+    from core.routing.executor import End, Executor, Limits, Show
 
 
-class Asks(Protocol):
-    """What a generation needs of the upstream room."""
+class Wish(Struct, frozen=True, kw_only=True):
+    """What is to be drawn, checked and resolved."""
 
-    async def attempt(
-        self, ask: Ask, show: Callable[[Partial], Awaitable[None]], sending: Callable[[], None]
-    ) -> Outcome:
-        """Show partial images as they come, and give the outcome; `sending` is called before anything goes out."""
-        ...
-
-
-class Drawn(Struct, frozen=True, kw_only=True):
-    """The end of a generation that went well."""
-
-    picture: Picture
-    step: Step
-    trail: Trail
+    request: ImageRequest
+    plan: RoutePlan
+    api_version: str | None
+    hosting: CallHosting | None
+    """Where the caller asked for URLs."""
 
 
-class GaveUp(Struct, frozen=True, kw_only=True):
-    """The end of a generation without a picture."""
-
-    failure: Failed
-    step: Step
-    trail: Trail
-
-
-class Showing(Struct, frozen=True, kw_only=True):
-    """A partial image for the caller."""
-
-    partial: Partial
-    step: Step
-    trail: Trail
-
-
-End = Drawn | GaveUp
-Progress = Showing | End
-Show = Callable[[Showing], Awaitable[None]]
-"""Takes a partial image for the caller; it returns when more is wanted."""
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """How long things may take, in seconds."""
-
-    call: float = 220.0
-    attempt: float = 200.0
-
-    def time(self, began_at: float, *, overruns: bool = False) -> Time:
-        """The time of a call that began then."""
-        return Time(ends_at=began_at + self.call, attempt_seconds=self.attempt, overruns=overruns)
-
-
-class Time(Struct, frozen=True, kw_only=True):
-    """The time that one generation has."""
-
-    ends_at: float
-    """When the whole call must have ended; from then on nothing more is asked."""
-    attempt_seconds: float
-    patience: Patience | None = None
-    """With each attempt, in the place of the usual one."""
-    overruns: bool = False
-    """Whether an attempt that has begun may go on beyond the call's end: its outcome can be asked for again."""
-
-    def least_seconds(self, tried: Sequence[Tried]) -> float:
-        """What must be left of the call for another attempt. However short a call is, it is asked for once."""
-        return LEAST_SECONDS if tried and not self.overruns else 0.0
-
-    def end_of_attempt(self, began_at: float) -> float:
-        """When an attempt that begins then must have ended."""
-        ends_at = began_at + self.attempt_seconds
-        return ends_at if self.overruns else min(self.ends_at, ends_at)
-
-
-class Generator:
-    """Carries out generations."""
+class Studio:
+    """Where pictures are drawn."""
 
     def __init__(
         self,
-        upstream: Asks,
-        cooling: Cooling,
+        generator: Executor,
         *,
-        policy: Policy,
+        limits: Limits,
+        heartbeat_seconds: float,
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
-        chance: Callable[[], float],
     ) -> None:
-        """`clock` is monotonic, in seconds; `wait` lets seconds go by; `chance` gives a number from 0 up to 1."""
-        self._upstream = upstream
-        self._cooling = cooling
-        self._policy = policy
-        self._clock = clock
-        self._wait = wait
-        self._chance = chance
+        """`clock` is monotonic, in seconds; `wait` lets seconds go by."""
+        self._generator = generator
+        self._limits = limits
+        self._heartbeat_seconds = heartbeat_seconds
+        self.clock = clock
+        self.wait = wait
+        self._grace = Shutdown()
 
-    async def generate(
-        self,
-        plan: Plan,
-        journal: Journal,
-        *,
-        images: int,
-        api_version: str | None,
-        event_id: str,
-        time: Time,
-        partials: int = 0,
-        show: Show | None = None,
-    ) -> End:
-        """Show partial images as they come, at most `partials`, and give the end. Without `show` nobody looks.
+    @property
+    def is_closed(self) -> bool:
+        """Whether the process ends, so that nothing more is begun: it would be paid for and not be seen."""
+        return self._grace.is_over
 
-        What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
-        """
-        window = _Window(show, partials)
-        journal.open()
-        try:
-            while isinstance(move := self._next(plan, journal.tried, time), AskNext):
-                if move.wait > 0:
-                    await self._wait(move.wait)
-                step = plan.steps[move.step]
-                began_at = self._clock()
-                journal.begin(plan, move)
-                ask = Ask(
-                    target=move.target,
-                    fitted=_fitted(step),
-                    api_version=api_version,
-                    images=images,
-                    event_id=event_id,
-                    ends_at=time.end_of_attempt(began_at),
-                    begins_by=time.ends_at - time.least_seconds(journal.tried),
-                    patience=time.patience,
+    @property
+    def overrun_seconds(self) -> float:
+        """How much longer than other calls one may take that is drawn under a claim."""
+        return self._limits.attempt
+
+    async def draw(
+        self, wish: Wish, envelope: Envelope, books: Books, claim: IdempotencyClaim | None = None
+    ) -> HttpResponse:
+        """Draw and answer. What is drawn under a claim is drawn to its end and kept, whoever leaves."""
+        request = wish.request
+        composer = ResponseBuilder(envelope, wish.hosting)
+
+        async def generation(show: Show) -> End:
+            return await books.settled(
+                self._generator.generate(
+                    wish.plan,
+                    envelope.journal,
+                    images=request.images,
+                    partials=request.partials,
+                    api_version=wish.api_version,
+                    event_id=envelope.event_id,
+                    time=self._limits.time(envelope.began_at, overruns=claim is not None),
+                    show=show,
                 )
-                outcome = await self._watched(ask, window.of(step, journal), journal.sending)
-                journal.end(step, move, outcome, began_at=began_at, now=self._clock())
-                if isinstance(outcome, Picture):
-                    return Drawn(picture=outcome, step=step, trail=journal.trail)
-            journal.give_up(plan, move)
-            return GaveUp(failure=move.failure, step=plan.steps[0], trail=journal.trail)
-        finally:
-            journal.close()
-
-    def _next(self, plan: Plan, tried: Sequence[Tried], time: Time) -> AskNext | GiveUp:
-        return next_move(
-            Situation(
-                plan=plan,
-                tried=tried,
-                health=self._cooling.of,
-                now=self._clock(),
-                ends_at=time.ends_at,
-                least_seconds=time.least_seconds(tried),
-                policy=self._policy,
-                chance=self._chance,
             )
+
+        reader = GenerationTask(
+            generation,
+            self._grace,
+            envelope,
+            seconds=self.seconds_left(envelope),
+            keep=None if claim is None else self._keeping(claim, composer),
         )
+        if request.streams:
+            return await respond_stream(reader, composer, heartbeat_seconds=self._heartbeat_seconds)
+        return await respond_json(reader, composer)
 
-    async def _watched(
-        self, ask: Ask, show: Callable[[Partial], Awaitable[None]], sending: Callable[[], None]
-    ) -> Outcome:
-        """One attempt, whose end is noted in the target's health."""
-        self._cooling.began(ask.target)
-        try:
-            outcome = await self._upstream.attempt(ask, show, sending)
-        except BaseException:
-            self._cooling.left(ask.target)
-            raise
-        if self._cooling.ended(ask.target, outcome) and isinstance(outcome, Failed):
-            _tell_the_operator(ask.target, outcome)
-        return outcome
+    def _keeping(self, claim: IdempotencyClaim, composer: ResponseBuilder) -> Callable[[End], Awaitable[None]]:
+        async def keep_end(end: End) -> None:
+            await store_response(
+                claim, await composer.compose(end), event_id=composer.envelope.event_id, wait=self.wait
+            )
 
+        return keep_end
 
-class _Window:
-    """Where the caller sees partial images, whichever attempt they are from, until it has seen as many as it wants."""
+    def seconds_left(self, envelope: Envelope) -> float:
+        """What is left of a call's time."""
+        return envelope.began_at + self._limits.call - self.clock()
 
-    def __init__(self, show: Show | None, partials: int) -> None:
-        self._show = show
-        self._left = partials
-
-    def of(self, step: Step, journal: Journal) -> Callable[[Partial], Awaitable[None]]:
-        """Show what an attempt of this step draws."""
-
-        async def show(partial: Partial) -> None:
-            if self._show is not None and self._left > 0:
-                self._left -= 1
-                await self._show(Showing(partial=partial, step=step, trail=journal.trail))
-
-        return show
-
-
-def _fitted(step: Step) -> Fitted:
-    if isinstance(step.fitted, Fitted):
-        return step.fitted
-    raise AssertionError("a deployment that cannot honour the request was asked")
-
-
-def _tell_the_operator(target: Target, outcome: Failed) -> None:
-    said = outcome.error.message if outcome.reason is Reason.NO_TOKEN else f"code {outcome.error.code}"
-    _log.error(
-        "Target %s is left alone for a while and needs you: %s (status %s; %s)",
-        target.name,
-        outcome.reason,
-        outcome.status,
-        said,
-    )
+    def end_calls(self) -> None:
+        """End the calls that are still in flight, because the process ends: each is told so."""
+        self._grace.end()

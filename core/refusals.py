@@ -6,14 +6,14 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from core.contract.errors import BodyTooLarge, BodyTooSlow, GatewayError, MethodNotAllowed, Misconfigured, NotFound
-from core.contract.request import MAX_BODY_BYTES
-from core.delivery.envelope import Envelope
+from core.domain.errors import BodyTooLarge, BodyTooSlow, GatewayError, MethodNotAllowed, Misconfigured, NotFound
+from core.domain.request import MAX_BODY_BYTES
+from core.responses.envelope import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.contract.reply import Reply
+    from core.domain.response import HttpResponse
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -24,24 +24,24 @@ def request_id(headers: Sequence[tuple[str, str]]) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
-def refusal(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Reply:
+def refusal(error: GatewayError, headers: Sequence[tuple[str, str]]) -> HttpResponse:
     """Answer a call that no gateway needs to be built for: an unknown path, a wrong method, wrong settings."""
     event_id = request_id(headers)
     envelope = Envelope(event_id=event_id, clock=lambda: 0.0, began_at=0.0)
     return envelope.refused(error).with_headers({"x-request-id": event_id})
 
 
-def unknown_path(headers: Sequence[tuple[str, str]]) -> Reply:
+def unknown_path(headers: Sequence[tuple[str, str]]) -> HttpResponse:
     """404 for every path that is not the gateway's."""
     return refusal(NotFound("There is nothing at this path"), headers)
 
 
-def wrong_method(method: str, allowed: str, headers: Sequence[tuple[str, str]]) -> Reply:
+def wrong_method(method: str, allowed: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
     """405 for the right path with the wrong method."""
     return refusal(MethodNotAllowed(method, allowed), headers)
 
 
-def misconfigured(headers: Sequence[tuple[str, str]]) -> Reply:
+def misconfigured(headers: Sequence[tuple[str, str]]) -> HttpResponse:
     """503 while the settings are wrong."""
     return refusal(Misconfigured(), headers)
 

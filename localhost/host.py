@@ -21,7 +21,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from http_protocol import HttpProtocol
+from adapters.functions.http_protocol import HttpProtocol
 from localhost.functions import Function, functions_of, is_being_cancelled
 from localhost.routes import Route, Table, decoded
 from localhost.settings import StartError

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.environment import Environment
-from core.settings_storage import read_storage
-from core.storage.azure_tables import AzureTables
-from core.storage.memory import MemoryTables
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
+from adapters.azure_storage.tables import AzureTables
+from adapters.http.http1 import Http1Connection
+from core.azure_openai.token_source import NoIdentity
+from core.settings.environment import Environment
+from core.settings.storage import read_storage
+from core.storage.memory_tables import MemoryTables
 from localhost import azurite as emulator
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from core.storage.account import Account
+    from core.storage.account import StorageAccount
     from core.storage.tables import Tables
 
 
@@ -47,7 +47,7 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def azurite_account(azurite: str) -> Account:
+def azurite_account(azurite: str) -> StorageAccount:
     """The account that Azurite emulates."""
     account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
     assert account is not None
@@ -55,7 +55,7 @@ def azurite_account(azurite: str) -> Account:
 
 
 @pytest.fixture
-async def azure_tables(azurite_account: Account, prefix: str) -> AsyncIterator[AzureTables]:
+async def azure_tables(azurite_account: StorageAccount, prefix: str) -> AsyncIterator[AzureTables]:
     """Empty tables in Azurite."""
     connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     yield AzureTables(azurite_account, connection, NoIdentity(), prefix=prefix)

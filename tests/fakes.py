@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
-from core.catalogue.deployments import Deployment, Target
-from core.catalogue.fitting import Fitted
-from core.catalogue.plan import Plan, Step
-from core.contract.document import Document
-from core.contract.errors import InvalidRequest
-from core.contract.outcomes import Failed, Outcome, Partial, Picture, Reason, UpstreamError
-from core.contract.secret import Secret
-from core.upstream.connection import NoTime, NotSent
+from core.azure_openai.connection import NoTime, NotSent
+from core.deployments.catalogue import Deployment, Target
+from core.deployments.parameters import UpstreamBody
+from core.deployments.route_plan import PlanStep, RoutePlan
+from core.domain.errors import InvalidRequest
+from core.domain.image_json import ImageJson
+from core.domain.outcome import Failure, FailureReason, Outcome, Success, UpstreamError, UpstreamPartial
+from core.domain.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
-    from core.upstream.attempt import Ask
-    from core.upstream.connection import HttpRequest, Limit, Sending
+    from core.azure_openai.client import AttemptRequest
+    from core.azure_openai.connection import HttpRequest, Limit, Sending
 
 PARTIAL = "image_generation.partial_image"
 COMPLETED = "image_generation.completed"
@@ -130,7 +130,7 @@ class FakeResponse:
                 yield piece
 
 
-Said = Partial | Outcome | asyncio.Event | BaseException
+Said = UpstreamPartial | Outcome | asyncio.Event | BaseException
 
 
 class ScriptedUpstream:
@@ -138,9 +138,9 @@ class ScriptedUpstream:
 
     def __init__(self, **scripts: Iterable[Sequence[Said]]) -> None:
         self._scripts = {name: list(script) for name, script in scripts.items()}
-        self.asks: list[Ask] = []
+        self.asks: list[AttemptRequest] = []
         self.closed = 0
-        self.began: Callable[[Ask], None] = lambda _: None
+        self.began: Callable[[AttemptRequest], None] = lambda _: None
         """Called as each attempt begins."""
         self.until_sent: asyncio.Event | None = None
         """Waited for before each is sent."""
@@ -150,7 +150,7 @@ class ScriptedUpstream:
         return [ask.target.name for ask in self.asks]
 
     async def attempt(
-        self, ask: Ask, show: Callable[[Partial], Awaitable[None]], sending: Callable[[], None]
+        self, ask: AttemptRequest, show: Callable[[UpstreamPartial], Awaitable[None]], sending: Callable[[], None]
     ) -> Outcome:
         self.asks.append(ask)
         self.began(ask)
@@ -164,7 +164,7 @@ class ScriptedUpstream:
                     await said.wait()
                 elif isinstance(said, BaseException):
                     raise said
-                elif isinstance(said, Partial):
+                elif isinstance(said, UpstreamPartial):
                     await show(said)
                 else:
                     return said
@@ -179,45 +179,45 @@ def target(name: str = "a", *, endpoint: str | None = None, deployment: str = "p
     return Target(name=name, endpoint=endpoint or f"https://{name.lower()}.example", deployment=deployment, **given)
 
 
-def fitted(*, stream: bool = False, wants: str | None = None, **body: Any) -> Fitted:
+def fitted(*, stream: bool = False, wants: str | None = None, **body: Any) -> UpstreamBody:
     """A request as it is sent."""
     streaming = {"stream": True} if stream else {}
-    return Fitted(body={"prompt": "a red fox", **streaming, **body}, streams=stream, wants=wants)
+    return UpstreamBody(body={"prompt": "a red fox", **streaming, **body}, streams=stream, wants=wants)
 
 
 MISFIT = InvalidRequest("size must be something else", param="size")
 
 
-def step(name: str, *targets: Target, index: int = 0, misfit: bool = False, dropped: tuple[str, ...] = ()) -> Step:
+def step(name: str, *targets: Target, index: int = 0, misfit: bool = False, dropped: tuple[str, ...] = ()) -> PlanStep:
     """One deployment of a plan; without targets it has one, named like it."""
     deployment = Deployment(name=name, family=None, targets=targets or (target(name),))
-    fits = Fitted(body={"prompt": "a red fox"}, streams=False, wants=None, dropped=dropped)
-    return Step(fallback_index=index, deployment=deployment, fitted=MISFIT if misfit else fits)
+    fits = UpstreamBody(body={"prompt": "a red fox"}, streams=False, wants=None, dropped=dropped)
+    return PlanStep(fallback_index=index, deployment=deployment, fitted=MISFIT if misfit else fits)
 
 
-def plan(*steps: Step) -> Plan:
-    return Plan(steps=steps)
+def plan(*steps: PlanStep) -> RoutePlan:
+    return RoutePlan(steps=steps)
 
 
-def failed(reason: Reason, *, retry_after: float | None = None, **fields: Any) -> Failed:
-    return Failed(reason=reason, retry_after=retry_after, **fields)
+def failed(reason: FailureReason, *, retry_after: float | None = None, **fields: Any) -> Failure:
+    return Failure(reason=reason, retry_after=retry_after, **fields)
 
 
-def refused(message: str = "Your request was rejected.") -> Failed:
-    return Failed(reason=Reason.REFUSED, status=400, error=UpstreamError(code="contentFilter", message=message))
+def refused(message: str = "Your request was rejected.") -> Failure:
+    return Failure(reason=FailureReason.REFUSED, status=400, error=UpstreamError(code="contentFilter", message=message))
 
 
-def picture(*b64: str, **top: Any) -> Picture:
+def picture(*b64: str, **top: Any) -> Success:
     """A picture; its base64 stays what it is."""
     value = {"created": 1_700_000_000, "data": [{"b64_json": text} for text in b64 or ("QUJD",)], **top}
-    return Picture(answer=Document.parse(orjson.dumps(value)), relayed={"apim-request-id": "apim-1"})
+    return Success(answer=ImageJson.parse(orjson.dumps(value)), relayed={"apim-request-id": "apim-1"})
 
 
-def partial(index: int = 0, b64: str = "UEFS") -> Partial:
+def partial(index: int = 0, b64: str = "UEFS") -> UpstreamPartial:
     value = {"type": PARTIAL, "b64_json": b64, "partial_image_index": index}
-    return Partial(event=Document.parse(orjson.dumps(value)), relayed={"apim-request-id": "apim-1"})
+    return UpstreamPartial(event=ImageJson.parse(orjson.dumps(value)), relayed={"apim-request-id": "apim-1"})
 
 
-def rendered(document: Document) -> Any:
+def rendered(document: ImageJson) -> Any:
     """A document as its reader sees it."""
     return orjson.loads(b"".join(document.render()))

@@ -16,9 +16,9 @@ from unittest import mock
 
 import httpx
 
-from core.bootstrap import construct, utc_now
-from core.settings import read_settings
-from core.upstream.http1 import Http1Connection
+from adapters.bootstrap import compose, utc_now
+from adapters.http.http1 import Http1Connection
+from core.settings.settings import read_settings
 from emulator.loopback import serving
 from emulator.server import running
 from localhost.host import Host
@@ -149,7 +149,7 @@ async def _connected(module: ModuleType, values: dict[str, str], **parts: Any) -
         return
     settings = read_settings(values)
     connection = Http1Connection(connect_seconds=settings.connect_seconds)
-    module._built = construct(settings, connection=connection, **parts)
+    module._built = compose(settings, connection=connection, **parts)
     module._gateway = module._built.gateway
     try:
         yield

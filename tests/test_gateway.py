@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from core.bootstrap import build
+from adapters.bootstrap import build
+from core.azure_openai.connection import NoTurn
 from core.gateway import Call
-from core.settings import read_settings
-from core.upstream.connection import NoTurn
+from core.settings.settings import read_settings
 from tests.fakes import Clock, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment
 

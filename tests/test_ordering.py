@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from core.keeping.undisturbed import undisturbed
-from tests.workshop import ANSWER_LOST, LIMITED, REFUSED, Town, settled
+from core.tasks import uninterrupted
+from tests.jobs.running import ANSWER_LOST, LIMITED, REFUSED, Town, settled
 
 if TYPE_CHECKING:
-    from core.contract.reply import Reply
+    from core.domain.response import HttpResponse
 
 NAMED = {"idempotency_key": "order-1"}
 JOB = {**NAMED, "prefer": "respond-async"}
 STEPS = 12
 
 
-def told(reply: Reply) -> tuple[int, str]:
+def told(reply: HttpResponse) -> tuple[int, str]:
     """The status, and the error's code."""
     body = orjson.loads(b"".join(bytes(piece) for piece in reply.whole))
     return reply.status, body["error"]["code"] if "error" in body else ""
@@ -94,7 +94,7 @@ async def test_work_is_done_to_its_end_and_undone_where_nobody_waits_for_it() ->
     async def undo(what: str) -> None:
         undone.append(what)
 
-    waiting = asyncio.ensure_future(undisturbed(work(), undo=undo))
+    waiting = asyncio.ensure_future(uninterrupted(work(), undo=undo))
     await settled()
     waiting.cancel()
     await settled()
@@ -112,5 +112,5 @@ async def test_work_that_fails_is_not_undone() -> None:
 
     undone: list[Any] = []
     with pytest.raises(ValueError, match="broken"):
-        await undisturbed(work(), undo=undone.append)
+        await uninterrupted(work(), undo=undone.append)
     assert [] == undone

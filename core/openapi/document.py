@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from core.administration.forms import KeyChanges, NewKey, Rotation
-from core.administration.usage_views import KeyUsage, UsagePage
-from core.administration.views import KeyPage, NewSecret, OneKey
-from core.contract.reply import JSON, Reply
-from core.contract.request import ImageRequest
+from core.admin.forms import KeyChanges, NewKey, Rotation
+from core.admin.usage_views import KeyUsage, UsagePage
+from core.admin.views import KeyPage, NewSecret, OneKey
+from core.domain.request import ImageRequest
+from core.domain.response import JSON, HttpResponse
 from core.openapi import governance, images
 from core.openapi.answers import CompletedEvent, ErrorBody, ErrorEvent, Health, ImagesAnswer, JobView, PartialImageEvent
 from core.openapi.parts import HEADERS, Json, answered, headers_of, schemas
@@ -41,14 +41,14 @@ _CREDENTIALS: Final = {
 }
 
 
-def answer(headers: Sequence[tuple[str, str]]) -> Reply:
+def answer(headers: Sequence[tuple[str, str]]) -> HttpResponse:
     """Answer with the description, or with 304 where the caller has it (RFC 9110 §13.1.2)."""
     text, etag = _written()
     own = {"x-request-id": request_id(headers), "etag": etag, "cache-control": "no-cache"}
     known = ",".join(value for name, value in headers if name == "if-none-match")
     if etag in [each.strip().removeprefix("W/") for each in known.split(",")]:
-        return Reply(status=304, headers=own, body=(b"",))
-    return Reply(status=200, headers={**own, "content-type": JSON}, body=(text,))
+        return HttpResponse(status=304, headers=own, body=(b"",))
+    return HttpResponse(status=200, headers={**own, "content-type": JSON}, body=(text,))
 
 
 def description() -> Json:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
 
-from core.contract.error_json import error_body
+from core.errors_http import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.contract.errors import GatewayError
+    from core.domain.errors import GatewayError
 
 
 class ErrorStatus(Struct, frozen=True, kw_only=True):

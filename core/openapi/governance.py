@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from core.administration.administration import DEFAULT_PAGE, MOST_KEYS_A_PAGE, MOST_LINES_A_PAGE
-from core.administration.call import REQUEST_TYPE
-from core.administration.forms import DEFAULT_GRACE_SECONDS, KeyChanges, NewKey, Rotation
-from core.administration.reading import CURSOR
-from core.administration.usage_views import KeyUsage, UsagePage
-from core.administration.views import KeyPage, NewSecret, OneKey
-from core.contract.errors import EtagMismatch, EtagRequired, Forbidden, InvalidRequest
-from core.governance.usage import EARLIEST, LATEST, MOST_DAYS, GroupBy
+from core.admin.call import REQUEST_TYPE
+from core.admin.forms import DEFAULT_GRACE_SECONDS, KeyChanges, NewKey, Rotation
+from core.admin.http_api import DEFAULT_PAGE, MAX_KEYS_PER_PAGE, MAX_LINES_PER_PAGE
+from core.admin.parsing import CURSOR
+from core.admin.usage_views import KeyUsage, UsagePage
+from core.admin.views import KeyPage, NewSecret, OneKey
+from core.domain.errors import EtagMismatch, EtagRequired, Forbidden, InvalidRequest
+from core.ledger.reports import EARLIEST, LATEST, MAX_DAYS, GroupBy
 from core.openapi.errors import OF_A_CHANGE, OF_A_DELETION, OF_A_KEY, OF_KEYS, example
 from core.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
 
@@ -111,7 +111,7 @@ def _list() -> Json:
         "First those of the setting `GATEWAY_VIRTUAL_KEYS`, then the stored ones, the oldest first.",
         successes={"200": answered(KeyPage, "A page of keys.", example={"virtual_keys": [_KEY], "next_cursor": None})},
         errors=OF_KEYS,
-        parameters=_paging(MOST_KEYS_A_PAGE),
+        parameters=_paging(MAX_KEYS_PER_PAGE),
     )
 
 
@@ -275,8 +275,8 @@ def _days(group_by: GroupBy) -> list[Json]:
             "to",
             "query",
             date,
-            f"The last day, by default today; at most {MOST_DAYS - 1} days later, and from {EARLIEST} to {LATEST}.",
+            f"The last day, by default today; at most {MAX_DAYS - 1} days later, and from {EARLIEST} to {LATEST}.",
         ),
         parameter("group_by", "query", groups, "What there is a line for."),
-        *_paging(MOST_LINES_A_PAGE),
+        *_paging(MAX_LINES_PER_PAGE),
     ]

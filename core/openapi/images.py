@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.contract.errors import AuthUnavailable, InvalidRequest, Unauthenticated
-from core.contract.request import DEPLOYMENT_NAME, ImageRequest
+from core.domain.errors import AuthUnavailable, InvalidRequest, Unauthenticated
+from core.domain.request import DEPLOYMENT_NAME, ImageRequest
 from core.openapi.answers import EVERY_EVENT, ImagesAnswer, JobView
 from core.openapi.errors import OF_A_CANCELLATION, OF_A_JOB, OF_A_PICTURE, OF_IMAGES, example
 from core.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from core.contract.secret import Secret
+    from core.domain.secret import Secret
 
 
 class AccountKey(Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class AppIdentity(Struct, frozen=True, kw_only=True):
     """Of a user-assigned one; None: the system-assigned one."""
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class StorageAccount(Struct, frozen=True, kw_only=True):
     """A storage account; an address is None where the settings name none, and ends without a slash."""
 
     tables: str | None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncGenerator, Iterable
 
-    from core.contract.document import Buffer
+    from core.domain.image_json import Buffer
 
 
 class Content(Protocol):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
 
-    from core.contract.document import Buffer
+    from core.domain.image_json import Buffer
 
-MOST_BYTES: Final = 256 << 20
+MAX_BYTES: Final = 256 << 20
 """How much all containers hold together. A 4K picture takes up to 25 MB."""
 
 
@@ -26,7 +26,7 @@ class _Kept(Struct, frozen=True, kw_only=True):
 class MemoryBlobs:
     """The port `Blobs` in memory."""
 
-    def __init__(self, now: Callable[[], dt.datetime], *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, now: Callable[[], dt.datetime], *, most_bytes: int = MAX_BYTES) -> None:
         """`now` is the wall clock, in UTC."""
         self._now = now
         self._most_bytes = most_bytes

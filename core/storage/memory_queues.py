@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-MOST_TRIES: Final = 5
+MAX_TRIES: Final = 5
 """As the Functions host (Azure Functions docs, "host.json", queues.maxDequeueCount)."""
 TRY_AGAIN_SECONDS: Final = 1.0
 
@@ -51,7 +51,7 @@ class MemoryQueue:
     async def _deliver(self, handler: Callable[[str, int], Awaitable[None]], text: str, delay: float) -> None:
         if delay > 0:
             await self._wait(delay)
-        for number in range(1, MOST_TRIES + 1):
+        for number in range(1, MAX_TRIES + 1):
             try:
                 await handler(text, number)
             except Exception as failure:  # noqa: BLE001 -- as the host: a function that fails is started again

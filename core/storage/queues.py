@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-MOST_BYTES: Final = 48 * 1024
+MAX_BYTES: Final = 48 * 1024
 """The longest message: 64 KiB as base64 (Azure Queue Storage docs, "scalability targets")."""
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | bytes | dt.datetime
 """What a row can hold. Integers have 64 bits; text and bytes at most 64 KiB each (text: 32 Ki characters)."""
 
-MOST_CHANGES: Final = 100
+MAX_CHANGES: Final = 100
 """How many changes one transaction may have (Azure Table Storage docs, "entity group transactions")."""
-MOST_ROWS_A_PAGE: Final = 1000
+MAX_ROWS_PER_PAGE: Final = 1000
 """How many rows one page may have (Azure Table Storage docs, "query timeout and pagination")."""
 
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9.-]")
@@ -82,7 +82,7 @@ class Table(Protocol):
         ...
 
     async def page(
-        self, partition: str, *, first: str = "", before: str | None = None, limit: int = MOST_ROWS_A_PAGE
+        self, partition: str, *, first: str = "", before: str | None = None, limit: int = MAX_ROWS_PER_PAGE
     ) -> Page:
         """Read rows of a partition with `first` <= key < `before`, at most `limit` of them."""
         ...

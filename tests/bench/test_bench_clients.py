@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.other_clients import CLIENTS
-from core.upstream.connection import HttpRequest, Lost, NotSent
+from core.azure_openai.connection import HttpRequest, Lost, NotSent
 from emulator.loopback import serving
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from core.upstream.connection import Connection
+    from core.azure_openai.connection import Connection
 
 
 async def app(scope, receive, send) -> None:

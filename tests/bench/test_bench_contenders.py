@@ -9,8 +9,8 @@ import pytest
 from bench.canned import Kind
 from bench.contenders import CONTENDERS, Contender, Direct, Gateway, LiteLLM, Portkey
 from bench.growth import KINDS
-from core.contract.request import parse_request
-from core.settings import read_settings
+from core.domain.request import parse_request
+from core.settings.settings import read_settings
 
 KIND = Kind(characters=4096)
 

@@ -16,17 +16,17 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from core.bootstrap import Built, construct, utc_now
-from core.environment import Environment
+from adapters.azure_storage.blobs import AzureBlobs
+from adapters.azure_storage.queues import AzureQueues
+from adapters.azure_storage.tables import AzureTables
+from adapters.bootstrap import App, compose, utc_now
+from adapters.http.http1 import Http1Connection
+from adapters.stores import Stores
+from core.azure_openai.token_source import NoIdentity
 from core.gateway import Call
-from core.settings import read_settings
-from core.settings_storage import read_storage
-from core.storage.azure_blobs import AzureBlobs
-from core.storage.azure_queues import AzureQueues
-from core.storage.azure_tables import AzureTables
-from core.stores import Stores
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
+from core.settings.environment import Environment
+from core.settings.settings import read_settings
+from core.settings.storage import read_storage
 from tests.house import KEY, PROMPT, environment, key_record
 from tests.waiting import HANGS_SECONDS
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from core.contract.reply import Reply
+    from core.domain.response import HttpResponse
 
 SECONDS_TO_DIE: Final = 30.0
 LIMIT: Final = 30
@@ -194,14 +194,14 @@ class _Answer:
 @asynccontextmanager
 async def gateway(
     scene: Scene, death: Death | None = None, now: Callable[[], dt.datetime] = utc_now
-) -> AsyncIterator[Built]:
+) -> AsyncIterator[App]:
     """Build a gateway on the scene; without `death` it lives.
 
     `now` is the gateway's wall clock, and not that of its signatures, which Azurite compares with its own.
     """
     death = death or Death()
     connection = Http1Connection(connect_seconds=HANGS_SECONDS)
-    built = construct(
+    built = compose(
         read_settings(scene.settings),
         connection=DeadlyConnection(connection, death),
         stores=DeadlyStores(scene, connection, death),
@@ -214,7 +214,7 @@ async def gateway(
         await connection.aclose()
 
 
-async def body_of(reply: Reply) -> bytes:
+async def body_of(reply: HttpResponse) -> bytes:
     """The whole body of an answer."""
     if isinstance(reply.body, tuple):
         return b"".join(bytes(piece) for piece in reply.body)

@@ -9,21 +9,21 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from core.access.caller import Caller
-from core.bootstrap import utc_now
-from core.contract.allowance import Allowance, Rate
-from core.governance.governor import Governor
+from adapters.bootstrap import utc_now
+from core.auth.caller import Caller
+from core.domain.limits import Limits, Rate
+from core.limits.limiter import Limiter
 from tests.chaos.dying import LIMIT, body_of
 from tests.house import KEY
 
 if TYPE_CHECKING:
-    from core.bootstrap import Built
-    from core.contract.reply import Reply
-    from core.storage.azure_tables import AzureTables
+    from adapters.azure_storage.tables import AzureTables
+    from adapters.bootstrap import App
+    from core.domain.response import HttpResponse
     from tests.chaos.dying import Scene
 
 CREDENTIAL = [("authorization", f"Bearer {KEY}")]
-TEAM_A = Caller(id="team-a", allowance=Allowance(images=Rate(limit=LIMIT, window_seconds=3600)))
+TEAM_A = Caller(id="team-a", allowance=Limits(images=Rate(limit=LIMIT, window_seconds=3600)))
 
 
 class Later:
@@ -38,11 +38,11 @@ class Later:
 
 async def in_flight(tables: AzureTables, now: Later) -> int:
     """How many calls have something reserved of the key's limits."""
-    governor = Governor(tables, call_seconds=220, now=now, wait=asyncio.sleep, chance=lambda: 0.5)
+    governor = Limiter(tables, call_seconds=220, now=now, wait=asyncio.sleep, chance=lambda: 0.5)
     return (await governor.usage(TEAM_A)).in_flight
 
 
-async def heard(reply: Reply) -> tuple[tuple[int, str | None], bytes]:
+async def heard(reply: HttpResponse) -> tuple[tuple[int, str | None], bytes]:
     """An answer's status, what an error says it is (None: it is none), and the whole body."""
     body = await body_of(reply)
     said = json.loads(body)
@@ -52,7 +52,7 @@ async def heard(reply: Reply) -> tuple[tuple[int, str | None], bytes]:
 class Survivor:
     """Asks for jobs, and delivers messages once more, as the Functions host does."""
 
-    def __init__(self, built: Built, scene: Scene, queues: Any) -> None:
+    def __init__(self, built: App, scene: Scene, queues: Any) -> None:
         """`queues` are those of the scene."""
         self._built = built
         self._scene = scene

@@ -13,7 +13,7 @@ from tests.chaos.dying import CHARACTERS, Scene, call_and_die, dying, gateway
 from tests.chaos.survivor import Later, heard, in_flight
 
 if TYPE_CHECKING:
-    from core.storage.azure_tables import AzureTables
+    from adapters.azure_storage.tables import AzureTables
 
 LEASE = dt.timedelta(seconds=220 + 200 + 60)
 """A call's time, that of an attempt which goes on beyond it, and what clocks may differ."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.keeping.jobs import STARTING
-from core.storage.azure_queues import AzureQueues
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
+from adapters.azure_storage.queues import AzureQueues
+from adapters.http.http1 import Http1Connection
+from core.azure_openai.token_source import NoIdentity
+from core.jobs.store import STARTING
 from emulator.server import running
 from tests.chaos.dying import Scene, dying, gateway, order_and_die, take_and_die
 from tests.chaos.survivor import Later, Survivor, heard, id_of_the_letter, in_flight
@@ -21,8 +21,8 @@ from tests.waiting import HANGS_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from core.storage.account import Account
-    from core.storage.azure_tables import AzureTables
+    from adapters.azure_storage.tables import AzureTables
+    from core.storage.account import StorageAccount
 
 DRAWN, NEVER_ANSWERS = "gpt-image-1--fault-bytes-60000", "gpt-image-1--fault-hang"
 BEGINNING = STARTING
@@ -37,7 +37,7 @@ LOST = ("failed", "outcome_unknown")
 
 
 @pytest.fixture
-async def queues(azurite_account: Account, prefix: str) -> AsyncIterator[AzureQueues]:
+async def queues(azurite_account: StorageAccount, prefix: str) -> AsyncIterator[AzureQueues]:
     """The queues of the scene."""
     connection = Http1Connection(connect_seconds=HANGS_SECONDS)
     yield AzureQueues(azurite_account, connection, NoIdentity(), prefix=prefix)

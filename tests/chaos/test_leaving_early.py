@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from core.bootstrap import build
+from adapters.bootstrap import build
 from core.gateway import Call
-from core.settings import read_settings
-from core.storage.memory import MemoryTables
+from core.settings.settings import read_settings
+from core.storage.memory_tables import MemoryTables
 from tests.fakes import COMPLETED, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment
 from tests.waiting import HANGS_SECONDS

@@ -8,7 +8,7 @@ import json
 import jwt
 import pytest
 
-from core.access.jwts import JwtVerifier, Key, OneKey
+from core.auth.jwt import FixedKey, JwtVerifier, SigningKey
 from tests.cli.fake import run
 
 SECRET = "a-secret-of-thirty-two-bytes-or-more"
@@ -45,7 +45,7 @@ async def test_the_gateway_takes_it():
     """What is minted here is what is checked there."""
     token = run("token", "--role", "admin", "--sub", "Zoë", env=SETTINGS).stdout.strip()
     verifier = JwtVerifier(
-        OneKey(Key("HS256", SECRET.encode())),
+        FixedKey(SigningKey("HS256", SECRET.encode())),
         issuer="https://issuer.example",
         audience="image-gateway",
         now=lambda: dt.datetime.now(dt.UTC),

@@ -11,7 +11,7 @@ from bench.import_tree import PYTHON, Module, by_package, lines_of, package_of, 
 
 REPORT = """\
 import time: self [us] | cumulative | imported package
-import time:       100 |        100 |     core.contract
+import time:       100 |        100 |     core.domain
 a line of the app's own
 import time:       900 |       1000 |   core.errors
 import time:       300 |        300 |   orjson
@@ -27,7 +27,7 @@ GATEWAY = Module(
             name="core.errors",
             self_us=900,
             total_us=1000,
-            imported=(Module(name="core.contract", self_us=100, total_us=100),),
+            imported=(Module(name="core.domain", self_us=100, total_us=100),),
         ),
         Module(name="orjson", self_us=300, total_us=300),
     ),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 UNCHECKED_HASH = (1).to_bytes(4, "little")
 """The flags of byte code whose source is not looked at (PEP 552)."""
-SMALL_APP = (*(name for name in APP if name != "core"), "core/gateway.py")
+SMALL_APP = (*(name for name in APP if name not in {"core", "adapters"}), "core/gateway.py", "adapters/bootstrap.py")
 """An app as small as can be."""
 
 

@@ -10,16 +10,16 @@ from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from core.bootstrap import build
+from adapters.bootstrap import build
+from core.azure_openai.connection import Lost, NotSent
 from core.gateway import Call
-from core.settings import read_settings
-from core.upstream.connection import Lost, NotSent
+from core.settings.settings import read_settings
 from tests.house import KEY, key_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from core.upstream.connection import HttpRequest, Limit, Sending
+    from core.azure_openai.connection import HttpRequest, Limit, Sending
 
 SEED = 20261122
 CALLS = 2000
@@ -52,7 +52,7 @@ class World:
 
     @asynccontextmanager
     async def send(self, request: HttpRequest, _limit: Limit, sending: Sending) -> AsyncGenerator[Answer]:
-        """Answer as chance will have it (core.upstream.connection.Connection)."""
+        """Answer as chance will have it (core.azure_openai.connection.Connection)."""
         ending = self.chance.choice(ENDINGS)
         self.endings[ending] += 1
         self.seconds += self.chance.choice((0.1, 1.0, 15.0))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.fields import ILLEGAL, LEGAL
+from tests.domain.fields import ILLEGAL, LEGAL
 from tests.house import KEY, PROMPT
 from tests.http.wire import CATALOGUE, events, path, refusal
 

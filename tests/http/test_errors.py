@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.azure_openai.peer import ok, speaking
 from tests.house import house
 from tests.http.wire import behind, refusal, said, trail
-from tests.upstream.peer import ok, speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

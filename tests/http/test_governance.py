@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from core.access.virtual_keys import hash_of
-from core.storage.memory import MemoryTables
-from tests.access.storing import NO_ANSWER, OUT_OF_REACH, Wall, Watched
+from core.auth.virtual_keys import hash_secret
+from core.storage.memory_tables import MemoryTables
+from tests.auth.storing import NO_ANSWER, OUT_OF_REACH, Wall, Watched
 from tests.fakes import Clock
 from tests.house import KEY, key_record
 from tests.http.governing import NOBODY, PATH, TEAM_A, USAGE, Operator, governed, own_path, token
@@ -380,7 +380,7 @@ class TestListing:
         """Neither a key nor its hash is in a list or a record."""
         answer = await operator.make()
         texts = [(await operator.ask("GET", path)).text for path in (PATH, own_path(answer["virtual_key"]))]
-        for secret in (answer["key"][10:], hash_of(answer["key"]), key_record()["key_sha256"]):
+        for secret in (answer["key"][10:], hash_secret(answer["key"]), key_record()["key_sha256"]):
             assert [False, False] == [secret in text for text in texts]
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.governance.places import LEDGER, Payer
-from core.governance.usage import Days
-from core.storage.memory import MemoryTables
+from core.ledger.reports import Days
+from core.storage.memory_tables import MemoryTables
+from core.storage.row_keys import LEDGER, BilledParty
 from core.storage.tables import StoreUnavailable
-from tests.governance.statements import Statements
 from tests.house import KEY, PROMPT, House, house
 from tests.http.test_who import SECRET, TRUST, token
+from tests.limits.statements import Statements
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TODAY = dt.datetime(2026, 10, 5, 12, tzinfo=dt.UTC)
 OCTOBER = Days(first=dt.date(2026, 10, 1), last=dt.date(2026, 10, 31))
-TEAM_A = Payer(id="team-a")
+TEAM_A = BilledParty(id="team-a")
 CATALOGUE = {
     "deployments": {
         "square": {"family": "gpt-image-1", "targets": [{"deployment": "gpt-image-1"}]},
@@ -62,7 +62,7 @@ class WatchedTables(MemoryTables):
         table = super().table(name)
         return _WatchedTable(self, table) if name == LEDGER else table
 
-    async def calls(self, count: int, payer: Payer = TEAM_A) -> list[dict[str, Any]]:
+    async def calls(self, count: int, payer: BilledParty = TEAM_A) -> list[dict[str, Any]]:
         """All calls of a payer, once there are so many."""
         async with asyncio.timeout(HANGS_SECONDS), self.written:
             while len(found := (await Statements(self).calls(payer, OCTOBER)).as_json()["calls"]) < count:
@@ -217,7 +217,7 @@ async def test_an_admin(gateway: House, tables: WatchedTables) -> None:
     await gateway.draw("square", **LOW)
     assert [(True, 1), (False, 1)] == [
         (calls[0]["admin"], len(calls))
-        for calls in (await tables.calls(1, Payer(id="team-a", is_admin=True)), await tables.calls(1))
+        for calls in (await tables.calls(1, BilledParty(id="team-a", is_admin=True)), await tables.calls(1))
     ]
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-from core.access.caller import Caller
-from core.catalogue.prices import GPT_IMAGE_1, GPT_IMAGE_TOKENS
-from core.contract.allowance import NANOS, Allowance, Budget, BudgetWindow, Rate
-from core.governance.governor import Governor
-from core.storage.memory import MemoryTables
-from tests.governance.shaky import ShakyCounters, a_moment
+from core.auth.caller import Caller
+from core.deployments.prices import GPT_IMAGE_1, GPT_IMAGE_TOKENS
+from core.domain.limits import NANOS, Budget, BudgetWindow, Limits, Rate
+from core.limits.limiter import Limiter
+from core.storage.memory_tables import MemoryTables
+from tests.azure_openai.peer import ok, speaking
 from tests.house import KEY, house, key_record
 from tests.http.wire import CATALOGUE, COMPLETED, events, refusal, said
-from tests.upstream.peer import ok, speaking
+from tests.limits.shaky import ShakyCounters, a_moment
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from core.governance.standing import Standing
+    from core.limits.limit_status import LimitStatus
     from core.storage.tables import Tables
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -42,7 +42,7 @@ DEPLOYMENTS = {
     }
 }
 RATES = {"requests": {"limit": 60, "window": "1m"}, "images": {"limit": 20, "window": "1h"}}
-ALLOWANCE = Allowance(
+ALLOWANCE = Limits(
     requests=Rate(limit=60, window_seconds=60),
     images=Rate(limit=20, window_seconds=3_600),
     budget=Budget(nanos=NANOS, window=BudgetWindow.MONTH),
@@ -82,9 +82,9 @@ def cost(usage: Mapping[str, Any]) -> int:
     )
 
 
-async def settled(tables: Tables) -> Standing:
+async def settled(tables: Tables) -> LimitStatus:
     """How the key stands once nothing is in flight, as another process sees it."""
-    governor = Governor(tables, call_seconds=220, now=lambda: NOW, wait=a_moment, chance=lambda: 0.5)
+    governor = Limiter(tables, call_seconds=220, now=lambda: NOW, wait=a_moment, chance=lambda: 0.5)
     caller = Caller(id="team-a", allowance=ALLOWANCE)
     async with asyncio.timeout(HANGS_SECONDS):
         while (standing := await governor.usage(caller)).in_flight:  # noqa: ASYNC110 -- a store tells nobody
@@ -92,7 +92,7 @@ async def settled(tables: Tables) -> Standing:
     return standing
 
 
-def used(standing: Standing) -> tuple[int, int, int]:
+def used(standing: LimitStatus) -> tuple[int, int, int]:
     """Requests, pictures and money that are gone."""
     assert standing.requests is not None
     assert standing.images is not None

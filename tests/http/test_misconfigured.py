@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.access.records import Terms
-from core.access.stored_keys import StoredKeys
-from core.environment import Environment
-from core.settings_storage import read_storage
-from core.storage.azure_tables import AzureTables
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
+from adapters.azure_storage.tables import AzureTables
+from adapters.http.http1 import Http1Connection
+from core.auth.key_record import KeyTerms
+from core.auth.key_store import KeyStore
+from core.azure_openai.token_source import NoIdentity
+from core.settings.environment import Environment
+from core.settings.storage import read_storage
 from tests.house import ROOT, environment, house, key_record
 from tests.http.wire import path, refusal, said
 from tests.waiting import HANGS_SECONDS
@@ -139,8 +139,8 @@ class TestAlone:
     async def test_an_id_that_a_stored_key_has(self, azurite):
         """A key of the setting with the id of a stored one ends it too: what only the store knows is asked first."""
         async with tables_of(azurite) as tables:
-            stored = StoredKeys(tables, now=lambda: dt.datetime.now(dt.UTC))
-            record = (await stored.create(Terms(name="x"))).record
+            stored = KeyStore(tables, now=lambda: dt.datetime.now(dt.UTC))
+            record = (await stored.create(KeyTerms(name="x"))).record
             settings = {"AzureWebJobsStorage": azurite, "GATEWAY_VIRTUAL_KEYS": [key_record(id=record.id)]}
             status, out, err = await alone(environment("https://azure.example", **settings))
             await stored.delete(record)

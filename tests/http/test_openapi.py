@@ -15,10 +15,10 @@ import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
-from core.administration.forms import KeyChanges, NewKey, Rotation
-from core.administration.usage_views import KeyUsage, UsagePage
-from core.administration.views import KeyPage, NewSecret, OneKey
-from core.contract.request import ImageRequest
+from core.admin.forms import KeyChanges, NewKey, Rotation
+from core.admin.usage_views import KeyUsage, UsagePage
+from core.admin.views import KeyPage, NewSecret, OneKey
+from core.domain.request import ImageRequest
 from core.openapi.answers import CompletedEvent, ErrorBody, ErrorEvent, Health, ImagesAnswer, JobView, PartialImageEvent
 from tests.house import ROOT, load_function_app
 from tests.http.governing import PATH, governed, own_path, token

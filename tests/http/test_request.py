@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.fields import ILLEGAL
+from tests.domain.fields import ILLEGAL
 from tests.house import KEY, PROMPT, house
 from tests.http.wire import COMPLETED, QUICK, events, refusal, said, sent, trail
 

@@ -26,7 +26,7 @@ HEAD = """
 import asyncio, logging, os, time
 import azure.functions as func
 from starlette.responses import StreamingResponse
-from web_extension import Request, Response
+from adapters.functions.web_extension import Request, Response
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 """
 HELLO = """

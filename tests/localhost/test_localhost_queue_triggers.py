@@ -68,7 +68,7 @@ def test_a_parameter_too_many() -> None:
         queued(take=lambda order, context: None)
 
 
-@pytest.mark.parametrize("name", ["q", "Orders", "%ORDERS%", "a--b", "a-", "-a", "a" * 64, "orders\n"])
+@pytest.mark.parametrize("name", ["q", "JobsApi", "%ORDERS%", "a--b", "a-", "-a", "a" * 64, "orders\n"])
 def test_no_name_of_a_queue(name: str) -> None:
     """A name that Azure Storage does not take is told at the start."""
     with pytest.raises(StartError, match="is no name of a queue"):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 APP = """
 import asyncio, json, os, signal, socket
 import azure.functions as func
-from web_extension import Request, Response
+from adapters.functions.web_extension import Request, Response
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 QUEUE, CONNECTION = os.environ.get("QUEUE", "orders"), "AzureWebJobsStorage"
 seen = asyncio.Queue()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.contract.secret import Secret
-from core.storage.account import Account, AccountKey
-from core.storage.azure_tables import AzureTables
+from adapters.azure_storage.tables import AzureTables
+from core.azure_openai.token_source import NoIdentity
+from core.domain.secret import Secret
+from core.storage.account import AccountKey, StorageAccount
 from core.storage.tables import StoreUnavailable
-from core.upstream.identity import NoIdentity
 from tests.fakes import FakeConnection
 from tests.fakes import Row as Answer
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from contextlib import AbstractAsyncContextManager
 
-    from core.storage.azure_tables import AzureTable
-    from core.upstream.connection import Connection, HttpRequest, HttpResponse
+    from adapters.azure_storage.tables import AzureTable
+    from core.azure_openai.connection import Connection, HttpRequest, HttpResponse
 
 HOST = "https://account.table.core.windows.net"
 KEY = AccountKey(account="account", key=Secret("a2V5"))
@@ -51,9 +51,9 @@ FOUND = answer(200, STORED)
 WRITTEN = answer(204, etag='W/"2"')
 
 
-def account(address: str = HOST, credential: Any = KEY) -> Account:
+def account(address: str = HOST, credential: Any = KEY) -> StorageAccount:
     """An account that has tables only."""
-    return Account(tables=address, blobs=None, queues=None, credential=credential)
+    return StorageAccount(tables=address, blobs=None, queues=None, credential=credential)
 
 
 def azure(connection: Any, *, credential: Any = KEY, tokens: Any = None) -> AzureTables:

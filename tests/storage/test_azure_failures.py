@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from core.storage.azure_tables import AzureTables
+from adapters.azure_storage.tables import AzureTables
+from adapters.http.http1 import Http1Connection
+from core.azure_openai.connection import Lost, NotSent
+from core.azure_openai.token_source import NoIdentity
 from core.storage.tables import Delete, Exists, Insert, Put, Replace
-from core.upstream.connection import Lost, NotSent
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
 from tests.fakes import FakeConnection
 from tests.fakes import Row as Answer
 from tests.storage.rows import row

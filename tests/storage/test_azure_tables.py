@@ -8,13 +8,14 @@ import logging
 
 import pytest
 
-from core.contract.secret import Secret
+from adapters.azure_storage.errors import OUTAGE_ENDS_SECONDS, Outage
+from adapters.azure_storage.tables import AzureTables
+from adapters.http.http1 import Http1Connection
+from adapters.http.managed_identity import ManagedIdentity
+from core.azure_openai.token_source import STORAGE, NoIdentity
+from core.domain.secret import Secret
 from core.storage.account import AppIdentity, SharedAccess
-from core.storage.azure_errors import OUTAGE_ENDS_SECONDS, Outage
-from core.storage.azure_tables import AzureTables
 from core.storage.tables import Changed, Delete, Insert, Put, Replace, Row
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import STORAGE, ManagedIdentity, NoIdentity
 from tests.fakes import Clock, FakeConnection
 from tests.fakes import Row as Answer
 from tests.storage.rows import row
@@ -165,7 +166,7 @@ async def test_an_outage_is_logged_once(caplog) -> None:
         for _ in range(3):
             await failure(tables.table(name).get("partition", "key"))
     (logged,) = caplog.records
-    assert ("core.storage.azure_tables", logging.ERROR) == (logged.name, logged.levelno)
+    assert ("adapters.azure_storage.tables", logging.ERROR) == (logged.name, logged.levelno)
     assert (
         f"{HOST}: it answered 403 AuthorizationPermissionMismatch: give the app's identity the role" in logged.message
     )

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from core.environment import Environment
-from core.settings_storage import read_storage
-from core.storage.account import Account, AccountKey, SharedAccess
-from core.storage.azure_blobs import BLOCK_BYTES, AzureBlobs
-from core.storage.azure_queues import AzureQueues
+from adapters.azure_storage.blobs import BLOCK_BYTES, AzureBlobs
+from adapters.azure_storage.queues import AzureQueues
+from adapters.http.http1 import Http1Connection
+from core.azure_openai.token_source import NoIdentity
+from core.settings.environment import Environment
+from core.settings.storage import read_storage
+from core.storage.account import AccountKey, SharedAccess, StorageAccount
 from core.storage.memory_blobs import MemoryBlobs
 from core.storage.tables import StoreUnavailable
-from core.upstream.http1 import Http1Connection
-from core.upstream.identity import NoIdentity
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def utc_now() -> dt.datetime:
 
 
 @pytest.fixture
-def account(azurite: str) -> Account:
+def account(azurite: str) -> StorageAccount:
     """Azurite's account."""
     account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
     assert account is not None
@@ -48,7 +48,7 @@ async def connection() -> AsyncIterator[Http1Connection]:
 
 
 @pytest.fixture
-def azure_blobs(account: Account, connection: Http1Connection, prefix: str) -> AzureBlobs:
+def azure_blobs(account: StorageAccount, connection: Http1Connection, prefix: str) -> AzureBlobs:
     """Containers in Azurite."""
     return AzureBlobs(account, connection, NoIdentity(), now=utc_now, prefix=prefix)
 
@@ -140,10 +140,10 @@ async def test_anybody_can_read_a_link_and_nothing_else(azure_blobs: AzureBlobs)
 
 
 async def test_links_are_not_signed_with_the_apps_own_shared_access(
-    account: Account, connection: Http1Connection
+    account: StorageAccount, connection: Http1Connection
 ) -> None:
     """It would hand on all that the app may do."""
-    shared = Account(
+    shared = StorageAccount(
         tables=account.tables,
         blobs=account.blobs,
         queues=account.queues,
@@ -154,10 +154,12 @@ async def test_links_are_not_signed_with_the_apps_own_shared_access(
         await container.link("x", expires_at=utc_now())
 
 
-async def test_a_store_that_cannot_be_reached_is_told_as_such(account: Account, connection: Http1Connection) -> None:
+async def test_a_store_that_cannot_be_reached_is_told_as_such(
+    account: StorageAccount, connection: Http1Connection
+) -> None:
     """Nothing was done, and no secret is in the words."""
     assert isinstance(account.credential, AccountKey)
-    nowhere = Account(
+    nowhere = StorageAccount(
         tables=None, blobs="http://127.0.0.1:9/x", queues="http://127.0.0.1:9/x", credential=account.credential
     )
     container = AzureBlobs(nowhere, connection, NoIdentity(), now=utc_now).container("pictures")
@@ -170,7 +172,7 @@ async def test_a_store_that_cannot_be_reached_is_told_as_such(account: Account, 
 
 
 async def test_a_message_is_sent_to_a_queue_that_is_made_for_it(
-    azurite: str, account: Account, connection: Http1Connection, prefix: str
+    azurite: str, account: StorageAccount, connection: Http1Connection, prefix: str
 ) -> None:
     """As base64, which the Functions host expects; the second finds the queue there."""
     from azure.storage.queue import QueueClient, TextBase64DecodePolicy  # noqa: PLC0415 -- half a second

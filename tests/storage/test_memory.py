@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.storage.late import LateTables
-from core.storage.memory import MemoryTables
+from adapters.azure_storage.late import LateTables
+from core.storage.memory_tables import MemoryTables
 from core.storage.tables import Changed, Delete, Insert, Put, Replace
 from tests.storage.rows import keys, row
 

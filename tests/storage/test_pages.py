@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.storage.tables import MOST_CHANGES, Insert
+from core.storage.tables import MAX_CHANGES, Insert
 from tests.storage.rows import keys, row, stored
 
 
@@ -61,8 +61,8 @@ async def test_a_key_that_goes_on_like_the_last_of_a_page(table) -> None:
 async def test_more_rows_than_a_page_has(table) -> None:
     """A thousand rows are a page; the rest is on the next."""
     written = [f"{number:04}" for number in range(1005)]
-    for begin in range(0, len(written), MOST_CHANGES):
-        await table.change(*(Insert(row=row(key)) for key in written[begin : begin + MOST_CHANGES]))
+    for begin in range(0, len(written), MAX_CHANGES):
+        await table.change(*(Insert(row=row(key)) for key in written[begin : begin + MAX_CHANGES]))
     first = await table.page("partition")
     second = await table.page("partition", first=first.next_key)
     assert (written[:1000], written[1000:], None) == (keys(first), keys(second), second.next_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.storage.tables import MOST_CHANGES, Changed, Delete, Exists, Insert, Put, Replace
+from core.storage.tables import MAX_CHANGES, Changed, Delete, Exists, Insert, Put, Replace
 from tests.storage.rows import NEVER_STORED, keys, row, stored
 
 
@@ -52,15 +52,15 @@ async def test_one_refused_change_undoes_the_transaction(table, refused, error, 
 
 async def test_the_largest_transaction(table) -> None:
     """It may have a hundred changes."""
-    await table.change(*(Insert(row=row(f"{number:03}")) for number in range(MOST_CHANGES)))
-    assert MOST_CHANGES == len((await table.page("partition")).rows)
+    await table.change(*(Insert(row=row(f"{number:03}")) for number in range(MAX_CHANGES)))
+    assert MAX_CHANGES == len((await table.page("partition")).rows)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ([], "1 to 100 changes, not 0"),
-        ([Put(row=row(str(number))) for number in range(MOST_CHANGES + 1)], "1 to 100 changes, not 101"),
+        ([Put(row=row(str(number))) for number in range(MAX_CHANGES + 1)], "1 to 100 changes, not 101"),
         ([Put(row=row("a", "one")), Put(row=row("b", "two"))], "one partition"),
         ([Put(row=row("a")), Delete(row=row("a"))], "a row once"),
         ([Replace(row=row("a"))], "no ETag"),

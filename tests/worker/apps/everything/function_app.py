@@ -6,7 +6,7 @@ import contextvars
 import azure.functions as func
 from starlette.responses import JSONResponse, StreamingResponse
 
-from web_extension import Request, Response
+from adapters.functions.web_extension import Request, Response
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -4,8 +4,8 @@ import asyncio
 
 import azure.functions as func
 
-import web_extension
-from web_extension import Request, Response
+from adapters.functions import web_extension
+from adapters.functions.web_extension import Request, Response
 
 web_extension.UNCLAIMED_SECONDS = 0.05
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)

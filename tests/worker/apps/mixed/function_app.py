@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from web_extension import Request, Response
+from adapters.functions.web_extension import Request, Response
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -1,0 +1,1 @@
+"""Azure Table, Blob and Queue Storage behind the ports of `core.storage`."""

@@ -1,0 +1,287 @@
+"""The composition root: from the settings to the gateway. Tests build the same with parts of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import random
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from adapters.http.http1 import Http1Connection
+from adapters.http.managed_identity import ManagedIdentity
+from adapters.stores import Stores
+from core.auth.authenticator import Authenticator
+from core.auth.key_cache import KeyCache
+from core.auth.key_directory import KeyDirectory
+from core.auth.key_store import KeyStore
+from core.auth.virtual_keys import ConfiguredKeys
+from core.azure_openai.client import AzureOpenAI
+from core.azure_openai.response_reader import Patience
+from core.azure_openai.token_source import AZURE_OPENAI, STORAGE, NoIdentity
+from core.call import Bookkeeping
+from core.gateway import Gateway
+from core.generation import Studio
+from core.idempotency import store
+from core.idempotency.store import IdempotencyStore
+from core.images import hosting
+from core.images.hosting import ImageHosting
+from core.jobs.events import EVENTS, RESULTS, EventPublisher
+from core.jobs.http_api import JobsApi
+from core.jobs.runner import JobRunner, lease_of
+from core.jobs.store import CONTAINER as BODIES_OF_JOBS
+from core.jobs.store import QUEUE as JOB_QUEUE
+from core.jobs.store import TABLE as JOBS
+from core.jobs.store import JobStore
+from core.ledger.writer import LedgerWriter
+from core.limits.limiter import LEASE_SLACK, Limiter
+from core.routing.circuit_breaker import CircuitBreaker
+from core.routing.executor import Executor
+from core.storage.memory_queues import MemoryQueues
+from core.storage.row_keys import COUNTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from core.admin.http_api import AdminApi
+    from core.auth.jwt import JwtVerifier
+    from core.azure_openai.connection import Connection
+    from core.azure_openai.token_source import TokenSource
+    from core.jobs.queue_requests import QueueConsumer
+    from core.settings.settings import JwtSettings, Settings
+    from core.storage.tables import Tables
+
+PLATFORM_SECONDS: Final = 230.0
+"""The time to the first byte that Azure Functions gives on every plan (Azure Functions docs, "HTTP trigger")."""
+
+FUNCTION_SECONDS: Final = 1200.0
+"""How long a function of a queue may take: `functionTimeout` in host.json."""
+KEEPING_SECONDS: Final = 180.0
+"""What a job may take besides drawing: to begin, and to keep its outcome while the store fails."""
+
+
+def utc_now() -> dt.datetime:
+    """The wall clock."""
+    return dt.datetime.now(dt.UTC)
+
+
+class App(Struct, frozen=True, kw_only=True):
+    """What the settings make: the gateway, and what an operator asks."""
+
+    gateway: Gateway
+    key_ring: KeyDirectory
+    workshop: JobRunner
+    letterbox: Callable[[], QueueConsumer]
+    """Gives the one letterbox, late as the administration."""
+    takes_messages: bool
+    """Whether there are queues from which the Functions host starts functions."""
+    administration: Callable[[], AdminApi]
+    """Gives the one administration; it is imported and made with its first call, so that no other waits for it."""
+
+
+def build(settings: Settings, **parts: Any) -> Gateway:
+    """Build the gateway alone (see `construct`)."""
+    return compose(settings, **parts).gateway
+
+
+def compose(
+    settings: Settings,
+    *,
+    connection: Connection | None = None,
+    stores: Stores | None = None,
+    tables: Tables | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], dt.datetime] = utc_now,
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    chance: Callable[[], float] = random.random,
+) -> App:
+    """Build everything. `tables` take the place of those of the stores. Raises SettingsError for an unusable key."""
+    connection = connection or Http1Connection(connect_seconds=settings.connect_seconds)
+    stores = stores or _stores(settings, connection, now, wait)
+    tables = tables or stores.tables
+    generator = Executor(
+        AzureOpenAI(connection, _tokens(settings, connection, now), clock=clock, now=now, patience=settings.patience),
+        CircuitBreaker(clock),
+        policy=settings.policy,
+        clock=clock,
+        wait=wait,
+        chance=chance,
+    )
+    jwts = None if settings.jwt is None else _verifier(settings.jwt, connection, clock, now)
+    keys = _Keys(settings, tables, clock=clock, now=now)
+    authenticator = Authenticator(keys.ring, jwts, now)
+    governor = Limiter(tables, call_seconds=settings.limits.call, now=now, wait=wait, chance=chance)
+    bookkeeping = Bookkeeping(governor=governor, ledger=LedgerWriter(tables, clock=clock, wait=wait), now=now)
+    hosted = ImageHosting(
+        stores.blobs.container(hosting.CONTAINER),
+        lifetime=settings.url_lifetime,
+        now=now,
+        own_address=settings.storage is not None,
+        public_url=settings.public_url,
+    )
+    jobs = JobStore(
+        tables.table(JOBS),
+        stores.blobs.container(BODIES_OF_JOBS),
+        stores.queues.queue(JOB_QUEUE),
+        now=now,
+        lease=lease_of(settings.job_seconds),
+    )
+    results = stores.blobs.container(RESULTS)
+    announcer = EventPublisher(stores.queues.queue(EVENTS), results)
+    workshop = JobRunner(
+        jobs=jobs,
+        authenticator=authenticator,
+        catalogue=settings.catalogue,
+        generator=generator,
+        bookkeeping=bookkeeping,
+        pictures=hosted,
+        results=ImageHosting(results, lifetime=settings.url_lifetime, now=now),
+        announcer=announcer,
+        queues=stores.queues,
+        job_seconds=settings.job_seconds,
+        patience=Patience(first_byte=settings.job_seconds, idle=settings.patience.idle),
+        clock=clock,
+        wait=wait,
+    )
+    if isinstance(stores.queues, MemoryQueues):  # jobs are carried out in this process
+        stores.queues.queue(JOB_QUEUE).handled_by(workshop.carry_out)
+    gateway = Gateway(
+        authenticator=authenticator,
+        catalogue=settings.catalogue,
+        bookkeeping=bookkeeping,
+        studio=Studio(
+            generator,
+            limits=settings.limits,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            clock=clock,
+            wait=wait,
+        ),
+        pictures=hosted,
+        once=IdempotencyStore(
+            tables.table(store.TABLE),
+            stores.blobs.container(store.CONTAINER),
+            now=now,
+            lease=dt.timedelta(seconds=settings.limits.call + settings.limits.attempt) + LEASE_SLACK,
+        ),
+        orders=JobsApi(jobs, authenticator, governor, job_seconds=settings.job_seconds),
+    )
+    return App(
+        gateway=gateway,
+        key_ring=keys.ring,
+        workshop=workshop,
+        letterbox=cache(lambda: _letterbox(jobs, workshop)),
+        takes_messages=settings.storage is not None,
+        administration=cache(lambda: _administration(keys, authenticator, governor, tables, now)),
+    )
+
+
+def _stores(
+    settings: Settings,
+    connection: Connection,
+    now: Callable[[], dt.datetime],
+    wait: Callable[[float], Awaitable[None]],
+) -> Stores:
+    def tokens(client_id: str | None) -> TokenSource:
+        return _identity(settings, connection, now, client_id=client_id, resource=STORAGE)
+
+    return Stores(settings.storage, connection, tokens, now=now, wait=wait)
+
+
+class _Keys:
+    """The keys of the setting and of the store, with the cache that calls are answered from."""
+
+    def __init__(
+        self, settings: Settings, tables: Tables, *, clock: Callable[[], float], now: Callable[[], dt.datetime]
+    ) -> None:
+        self.setting = ConfiguredKeys(settings.keys)
+        self.stored = KeyStore(tables, now=now, taken=[key.id for key in self.setting])
+        self.cached = KeyCache(self.stored, seconds=settings.key_cache_seconds, clock=clock)
+        self.ring = KeyDirectory(self.setting, self.stored, self.cached)
+
+
+def _administration(
+    keys: _Keys, authenticator: Authenticator, governor: Limiter, tables: Tables, now: Callable[[], dt.datetime]
+) -> AdminApi:
+    from core.admin.http_api import AdminApi  # noqa: PLC0415 -- late, see Built
+    from core.admin.keys import Keys  # noqa: PLC0415
+    from core.admin.usage import Usage  # noqa: PLC0415
+    from core.ledger.reports import UsageReports  # noqa: PLC0415
+
+    return AdminApi(
+        authenticator=authenticator,
+        keys=Keys(keys.setting, keys.stored, keys.cached, tables.table(COUNTERS), now),
+        usage=Usage(governor, UsageReports(tables)),
+        now=now,
+    )
+
+
+def _letterbox(jobs: JobStore, workshop: JobRunner) -> QueueConsumer:
+    from core.jobs.queue_requests import QueueConsumer  # noqa: PLC0415 -- late, see Built
+
+    return QueueConsumer(jobs, workshop)
+
+
+def list_warnings(settings: Settings) -> list[str]:
+    """What an operator would want to know at the start: not wrong, but perhaps not meant."""
+    lines = []
+    if settings.storage is None:
+        lines.append(
+            "Keys, limits and the ledger are kept in this process only, and end with it: set AzureWebJobsStorage to"
+            " keep them in Azure Table Storage"
+        )
+    if not settings.keys and settings.jwt is None:
+        lines.append("Nobody can call this gateway: set GATEWAY_VIRTUAL_KEYS, or one of the GATEWAY_JWT_… keys")
+    keyless = [target.name for target in settings.catalogue.targets() if target.key is None]
+    if keyless and settings.identity is None:
+        lines.append(
+            f"No credentials for {', '.join(keyless)}: set AZURE_OPENAI_API_KEY (or api_key in GATEWAY_CATALOGUE),"
+            " or give the app a managed identity"
+        )
+    if max(settings.limits.call, settings.heartbeat_seconds) > PLATFORM_SECONDS:
+        lines.append(
+            f"Azure cuts a call that has not begun to answer after {PLATFORM_SECONDS:.0f} s, and SDKs then ask again:"
+            " set GATEWAY_DEADLINE_SECONDS and GATEWAY_HEARTBEAT_SECONDS below it"
+        )
+    if settings.storage is not None and settings.job_seconds + KEEPING_SECONDS > FUNCTION_SECONDS:
+        lines.append(
+            f"The Functions host ends a job after {FUNCTION_SECONDS:.0f} s, and then its outcome is unknown: set"
+            f" GATEWAY_JOB_SECONDS to {FUNCTION_SECONDS - KEEPING_SECONDS:.0f} or less, or functionTimeout in host.json"
+            " higher"
+        )
+    return lines
+
+
+def _tokens(settings: Settings, connection: Connection, now: Callable[[], dt.datetime]) -> TokenSource:
+    client_id = None if settings.identity is None else settings.identity.client_id
+    return _identity(settings, connection, now, client_id=client_id, resource=AZURE_OPENAI)
+
+
+def _identity(
+    settings: Settings,
+    connection: Connection,
+    now: Callable[[], dt.datetime],
+    *,
+    client_id: str | None,
+    resource: str,
+) -> TokenSource:
+    if settings.identity is None:
+        return NoIdentity()
+    return ManagedIdentity(
+        connection,
+        endpoint=settings.identity.endpoint,
+        header=settings.identity.header,
+        client_id=client_id,
+        time=lambda: now().timestamp(),
+        resource=resource,
+    )
+
+
+def _verifier(
+    settings: JwtSettings, connection: Connection, clock: Callable[[], float], now: Callable[[], dt.datetime]
+) -> JwtVerifier:
+    from adapters.jwt_verifier import verifier  # noqa: PLC0415 -- many apps take virtual keys only
+
+    return verifier(settings, connection, clock, now)

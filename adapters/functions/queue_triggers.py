@@ -1,0 +1,72 @@
+"""The Functions adapter of queues: messages in, nothing out. Registered only where there is storage.
+
+A message that fails is delivered again, five times in all, and then set aside in the queue's `-poison` (Azure Functions
+docs, "Azure Queue storage trigger"). Here that one has a function, too, so that what was asked for has an end; one
+without a further queue is delivered until it succeeds.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Final
+
+import azure.functions as func
+
+from core.jobs.job import ID
+from core.jobs.runner import POISON_DELIVERY
+from core.jobs.store import QUEUE as JOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adapters.bootstrap import App
+
+STORAGE: Final = "AzureWebJobsStorage"
+REQUESTS: Final = "image-requests"
+SET_ASIDE: Final = "-poison"
+
+
+def queue_functions(built: Callable[[], App]) -> func.Blueprint:
+    """The functions, over the gateway as `built` gives it when a message comes."""
+    functions = func.Blueprint()  # type: ignore[no-untyped-call]
+
+    @functions.function_name("run_job")
+    @functions.queue_trigger(arg_name="message", queue_name=JOBS, connection=STORAGE)
+    async def run_job(message: func.QueueMessage) -> None:
+        """Carry out a job."""
+        await built().workshop.carry_out(text_of(message), message.dequeue_count or 1)
+
+    @functions.function_name("end_job")
+    @functions.queue_trigger(arg_name="message", queue_name=JOBS + SET_ASIDE, connection=STORAGE)
+    async def end_job(message: func.QueueMessage) -> None:
+        """End a job whose message was tried too often: it has failed."""
+        await built().workshop.carry_out(text_of(message), POISON_DELIVERY)
+
+    @functions.function_name("take_request")
+    @functions.queue_trigger(arg_name="message", queue_name=REQUESTS, connection=STORAGE)
+    async def take_request(message: func.QueueMessage) -> None:
+        """Draw what a message asks for."""
+        await built().letterbox().take(text_of(message), message.id or "", message.dequeue_count or 1)
+
+    @functions.function_name("end_request")
+    @functions.queue_trigger(arg_name="message", queue_name=REQUESTS + SET_ASIDE, connection=STORAGE)
+    async def end_request(message: func.QueueMessage) -> None:
+        """End what a message asked for that was tried too often: it has failed."""
+        await built().letterbox().take(text_of(message), message.id or "", POISON_DELIVERY)
+
+    return functions
+
+
+def text_of(message: func.QueueMessage) -> str:
+    """What a message says. It is base64 as the Functions host writes it, or text as it is.
+
+    host.json has the host hand it on as it is (`messageEncoding`): one that is no base64 it would set aside unseen.
+    """
+    text = message.get_body().decode(errors="replace").strip()
+    if ID.fullmatch(text):  # which could be read as base64, too
+        return text
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return text

@@ -1,0 +1,151 @@
+"""Reading what an operator sent: bodies into forms, the query, and `If-Match`. The first thing wrong is a 400."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from core.admin.forms import (
+    MAX_DEPLOYMENTS,
+    MAX_GRACE_SECONDS,
+    MAX_METADATA,
+    Form,
+)
+from core.auth.limits_json import LEGAL_WINDOW, MAX_PER_WINDOW, MAX_USD
+from core.domain.errors import InvalidRequest
+from core.domain.request import parse_object, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_F = TypeVar("_F", bound=Form)
+
+_RATE: Final = 'null, or an object such as {"limit": 60, "window": "1m"}'
+_LIMIT: Final = f"a whole number from 1 to {MAX_PER_WINDOW:,}"
+CURSOR: Final = re.compile(r"([0-9a-f]{2}){1,512}")
+LEGAL: Final[Mapping[str, str]] = {
+    "name": "a string of 1 to 256 characters without control characters",
+    "deployments": f"an array of at most {MAX_DEPLOYMENTS} deployment names",
+    "deployments[]": "a deployment's name, or * for every one",
+    "active": "true or false",
+    "expires_at": "null, or a time with its zone such as 2027-01-01T00:00:00Z (RFC 3339)",
+    "rate_limit": "null, or an object with requests, images or both",
+    "rate_limit.requests": _RATE,
+    "rate_limit.requests.limit": _LIMIT,
+    "rate_limit.requests.window": LEGAL_WINDOW,
+    "rate_limit.images": _RATE,
+    "rate_limit.images.limit": _LIMIT,
+    "rate_limit.images.window": LEGAL_WINDOW,
+    "budget": 'null, or an object such as {"usd": 50, "window": "month"}',
+    "budget.usd": f"a number of US dollars, more than 0 and at most {MAX_USD:,}",
+    "budget.window": "one of day, week, month, total",
+    "metadata": f"an object of at most {MAX_METADATA} strings",
+    "metadata.*": "a string of at most 256 characters under a name of 1 to 64, none a control character",
+    "grace_seconds": f"a whole number of seconds from 0 to {MAX_GRACE_SECONDS:,}",
+}
+"""What each field may be, for the errors. `[]` stands for an index and `*` for a name of the operator's own."""
+
+_PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
+_WRONG_TYPES: Final = frozenset(
+    f"{each}_type" for each in ("int", "float", "string", "bool", "list", "dict", "datetime", "model")
+)
+
+
+def read_form(form: type[_F], body: bytes) -> _F:
+    """Read a body. Raises BodyTooLarge (413) or InvalidRequest (400)."""
+    fields = parse_object(body)
+    try:
+        return form.model_validate(fields)
+    except ValidationError as invalid:
+        raise _first_wrong(invalid, form, fields) from None
+
+
+def read_query(query: Iterable[tuple[str, str]], *known: str) -> dict[str, str]:
+    """Read the query, each parameter at most once. Raises InvalidRequest."""
+    found: dict[str, str] = {}
+    for name, value in query:
+        if name not in known:
+            raise _unknown("query parameter", name, known, where=name)
+        if name in found:
+            raise InvalidRequest(f"{name} is given more than once", param=name)
+        found[name] = value
+    return found
+
+
+def read_limit(query: Mapping[str, str], *, default: int, most: int) -> int:
+    """Read how many entries a page may have. Raises InvalidRequest."""
+    text = query.get("limit")
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
+    if not 1 <= number <= most:
+        raise InvalidRequest(f"limit must be a whole number from 1 to {most}, got {shown(text)}", param="limit")
+    return number
+
+
+def cursor_of(place: str) -> str:
+    """Make a cursor of a place in a list."""
+    return place.encode().hex()
+
+
+def read_cursor(text: str) -> str:
+    """Read a cursor back. A place that no list has given is one too: a page begins at whatever comes next."""
+    if CURSOR.fullmatch(text) is None:
+        raise InvalidRequest(f"cursor must be one that this list has given, got {shown(text)}", param="cursor")
+    return bytes.fromhex(text).decode(errors="replace")
+
+
+def read_if_match(headers: Iterable[tuple[str, str]]) -> frozenset[str] | None:
+    """Read the ETags of `If-Match` (RFC 9110 §13.1.1), `*` among them, also without quotes. None: there is none.
+
+    A weak one never matches, as the RFC has it: it keeps its `W/`.
+    """
+    values = [value for name, value in headers if name == "if-match"]
+    if not values:
+        return None
+    return frozenset(each.strip().removeprefix('"').removesuffix('"') for each in ",".join(values).split(","))
+
+
+def _first_wrong(invalid: ValidationError, form: type[Form], fields: dict[str, Any]) -> InvalidRequest:
+    first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+    param, rule, value = _place(first["loc"], fields)
+    if first["type"] == "extra_forbidden":
+        parent, _, name = rule.rpartition(".")
+        siblings = [each.removeprefix(f"{parent}.") for each in LEGAL if each.startswith(f"{parent}.")]
+        return _unknown("field", name, siblings if parent else form.model_fields, where=param)
+    legal = LEGAL[rule]
+    if first["type"] == "missing":
+        return InvalidRequest(f"{param} is required: {legal}", code="missing_required_parameter", param=param)
+    code = "invalid_type" if first["type"] in _WRONG_TYPES else "invalid_value"
+    return InvalidRequest(f"{param} must be {legal}, got {shown(value)}", code=code, param=param)
+
+
+def _place(loc: Sequence[int | str], fields: dict[str, Any]) -> tuple[str, str, object]:
+    """Where an error is: as the caller would write it, as `LEGAL` has it, and what stands there."""
+    param = rule = ""
+    value: Any = fields
+    for part in loc:
+        if isinstance(part, int):
+            param, rule = f"{param}[{part}]", f"{rule}[]"
+            value = value[part]
+        elif rule == "metadata":
+            value, rule = value.get(part), "metadata.*"
+            param = f"metadata.{part}" if _PRINTABLE.fullmatch(part) else param
+        elif rule == "metadata.*":  # pydantic's `[key]`: it is the name that is wrong
+            value = loc[-2]
+        else:
+            param, rule = (f"{param}.{part}", f"{rule}.{part}") if param else (part, part)
+            value = value.get(part) if isinstance(value, dict) else None
+    return param, rule, value
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], *, where: str) -> InvalidRequest:
+    names = [each for each in known if "." not in each]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}" if names else ""
+    return InvalidRequest(
+        f"There is no {kind} {shown(name)}{hint}", code="unknown_parameter", param=where if len(where) <= 64 else None
+    )

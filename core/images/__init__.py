@@ -1,0 +1,1 @@
+"""Images under a link, and base64 read as a stream."""

@@ -1,0 +1,1 @@
+"""Jobs: generations that are requested now and run later, by HTTP or by a queue message."""

@@ -1,0 +1,126 @@
+"""Generations started by a message in a queue, without HTTP. Who may write to it is the storage account's affair.
+
+A message is a request with the id of a virtual key, whose limits count; or the same as the `data` of a CloudEvent. Its
+outcome is put beside the others under its id, and the same id twice is one generation. A message that is no valid
+request is an outcome, too: it would not be better when delivered again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from core.domain.errors import InvalidRequest
+from core.domain.image_json import MAX_DEPTH, is_too_deep
+from core.domain.request import DEPLOYMENT_NAME
+from core.jobs.job import JobRequest
+
+if TYPE_CHECKING:
+    from core.jobs.runner import JobRunner
+    from core.jobs.store import JobStore
+
+QUEUE: Final = "image-requests"
+
+_RESULT_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?")
+"""An id becomes part of blobs' names, whose parts do not end with a dot (Azure Storage docs, "Naming containers")."""
+_SPEC_VERSION: Final = "specversion"
+
+
+class QueueRequest(BaseModel):
+    """A message that asks for pictures."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
+
+    id: Annotated[str, StringConstraints(pattern=rf"\A{_RESULT_NAME.pattern}\z")]
+    deployment: Annotated[str, StringConstraints(pattern=rf"\A{DEPLOYMENT_NAME.pattern}\z")]
+    virtual_key_id: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    request: dict[str, Any]
+
+
+class QueueConsumer:
+    """Takes messages in."""
+
+    def __init__(self, jobs: JobStore, workshop: JobRunner) -> None:
+        self._jobs = jobs
+        self._workshop = workshop
+
+    async def take(self, text: str, message_id: str, delivery: int) -> None:
+        """Carry out what a message asks for; `delivery` counts its deliveries from 1.
+
+        Raises what the message is to be delivered again for.
+        """
+        refused: InvalidRequest | None = None
+        try:
+            letter = _read(text)
+            order = _order(letter.id, letter.virtual_key_id, letter.deployment, orjson.dumps(letter.request))
+        except InvalidRequest as wrong:
+            refused = wrong
+            order = _order(_name_of(text) or f"invalid-{_digest(message_id or text)}", "", "", b"")
+        job = await self._jobs.accept(f"letter-{_digest(order.result or '')}", order, refused=refused)
+        await self._workshop.carry_out(job.id, delivery)
+
+
+def _order(name: str, caller: str, deployment: str, request: bytes) -> JobRequest:
+    return JobRequest(
+        caller=caller, deployment=deployment, request=request, event_id=secrets.token_hex(16), result=name
+    )
+
+
+def _read(text: str) -> QueueRequest:
+    value = _content(_value(text))
+    if not isinstance(value, dict):
+        raise InvalidRequest("A message must be a JSON object, or a CloudEvent whose data is one", code="invalid_json")
+    try:
+        return QueueRequest.model_validate(value)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ascii(str(first["loc"][0])[:40])[1:-1]  # an unknown one may be anything
+        raise InvalidRequest(
+            f"{field}: {first['msg']}; a message has id, deployment, virtual_key_id and request", param=field
+        ) from None
+
+
+def _value(text: str | bytes) -> Any:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(
+            f"The message is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
+        ) from None
+    if is_too_deep(text if isinstance(text, bytes) else text.encode(errors="replace"), value):
+        raise InvalidRequest(f"The message is nested more than {MAX_DEPTH} deep", code="invalid_json")
+    return value
+
+
+def _name_of(text: str) -> str | None:
+    """The id of a message that is wrong in another respect, so that its sender finds the answer."""
+    try:
+        value = _content(_value(text))
+    except InvalidRequest:
+        return None
+    given = value.get("id") if isinstance(value, dict) else None
+    return given if isinstance(given, str) and _RESULT_NAME.fullmatch(given) else None
+
+
+def _content(value: Any) -> Any:
+    """What a CloudEvent carries (CloudEvents 1.0.2, JSON format, §3.1); anything else is the message itself."""
+    if not isinstance(value, dict) or _SPEC_VERSION not in value:
+        return value
+    encoded = value.get("data_base64")
+    if encoded is None:
+        return value.get("data")
+    try:
+        return _value(base64.b64decode(encoded, validate=True))
+    except (binascii.Error, ValueError, TypeError):
+        raise InvalidRequest("data_base64 is not base64", code="invalid_value", param="data_base64") from None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

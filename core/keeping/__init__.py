@@ -1,1 +1,0 @@
-"""What outlives a call: pictures under a link, answers that can be asked for again, jobs."""

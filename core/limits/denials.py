@@ -1,0 +1,73 @@
+"""What a key is told that may not go on: each denial names the limit and says when it ends."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from core.domain.errors import BudgetExceeded, RateLimited
+from core.domain.limits import BudgetWindow
+
+if TYPE_CHECKING:
+    from core.domain.limits import Rate
+    from core.limits.limit_status import BudgetStatus
+
+IN_FLIGHT_RETRY_SECONDS: Final = 5.0
+"""What a key is told to wait that has too many calls in flight: drawing takes 10 s and more."""
+
+_UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+_WINDOWS: Final = {
+    BudgetWindow.DAY: "this day (UTC)",
+    BudgetWindow.WEEK: "this week (UTC)",
+    BudgetWindow.MONTH: "this month (UTC)",
+    BudgetWindow.TOTAL: "its whole life",
+}
+
+
+def too_many_requests(rate: Rate, wait: int | None) -> RateLimited:
+    """Deny a call beyond the requests of a window; `wait` is in milliseconds, None: no waiting helps."""
+    return _over(f"This key may make at most {_counted(rate.limit, 'request')} in {_span(rate)}", wait)
+
+
+def too_many_images(rate: Rate, images: int, wait: int | None) -> RateLimited:
+    """Deny a call beyond the pictures of a window; `wait` is in milliseconds, None: no waiting helps."""
+    most = f"at most {_counted(rate.limit, 'picture')} in {_span(rate)}"
+    return _over(f"This key may draw {most}, and this call asks for {images}", wait, param="n")
+
+
+def too_many_in_flight(most: int) -> RateLimited:
+    """Deny a call of a key that has as many calls in flight as can be kept account of."""
+    return RateLimited(
+        f"This key has {most:,} calls in flight, which is the most; try again when some have ended",
+        retry_after=IN_FLIGHT_RETRY_SECONDS,
+    )
+
+
+def beyond_the_budget(standing: BudgetStatus) -> BudgetExceeded:
+    """Deny a call that may cost more than is left."""
+    window = _WINDOWS[standing.budget.window]
+    renews = (
+        "it does not renew, so ask your operator for more"
+        if standing.renews_at is None
+        else f"it renews at {standing.renews_at:%Y-%m-%dT%H:%M:%SZ}"
+    )
+    return BudgetExceeded(
+        f"This call may cost more than what calls before it, and those in flight, have left of this key's budget"
+        f" for {window}; {renews}"
+    )
+
+
+def _over(rule: str, wait: int | None, *, param: str | None = None) -> RateLimited:
+    if wait is None:
+        return RateLimited(f"{rule}; that can never pass, and waiting will not help", param=param, retry_after=None)
+    seconds = wait / 1000
+    return RateLimited(f"{rule}; try again in {math.ceil(seconds):,} s", param=param, retry_after=seconds)
+
+
+def _span(rate: Rate) -> str:
+    unit, seconds = next(each for each in _UNITS if rate.window_seconds % each[1] == 0)
+    return _counted(rate.window_seconds // seconds, unit)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

@@ -1,0 +1,41 @@
+"""The headers that say which deployment answered and after what, and what is left of the key's limits (contract §4)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from core.deployments.parameters import UpstreamBody
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.deployments.route_plan import PlanStep
+    from core.limits.limit_status import LimitStatus
+    from core.routing.attempt_log import AttemptSummary
+
+
+def answer_headers(step: PlanStep, trail: AttemptSummary, relayed: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer that came from, or failed at, a step of the plan."""
+    headers = {
+        **relayed,
+        "x-gateway-deployment": step.deployment.name,
+        "x-gateway-fallback-index": str(step.fallback_index),
+        "x-gateway-attempts": str(trail.calls),
+    }
+    if isinstance(step.fitted, UpstreamBody) and step.fitted.dropped:
+        headers["x-gateway-dropped-params"] = ", ".join(step.fitted.dropped)
+    return headers
+
+
+def limit_headers(standing: LimitStatus | None) -> dict[str, str]:
+    """How a key stands with its limits, named as OpenAI names them; None: it has none, or that is not known."""
+    if standing is None:
+        return {}
+    headers = {}
+    for name, rate in (("requests", standing.requests), ("images", standing.images)):
+        if rate is not None:
+            headers[f"x-ratelimit-limit-{name}"] = str(rate.limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(rate.remaining)
+            headers[f"x-ratelimit-reset-{name}"] = f"{math.ceil(rate.reset_seconds)}s"
+    return headers

@@ -1,0 +1,68 @@
+"""From the end of a generation without a picture to the error that the caller sees (contract §5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from core.domain.errors import UpstreamFailure, wait_headers
+from core.domain.outcome import ERROR_MAPPINGS, GATEWAY_REASONS, OutcomeKind
+
+if TYPE_CHECKING:
+    from core.domain.outcome import Failure
+    from core.routing.executor import Failed
+
+UNSTATED_RETRY_AFTER_SECONDS: Final = 10.0
+"""For a 429 without a word on waiting: with 5 to 12 calls a minute, the usual quota, one frees about so often."""
+
+ONLY_COOLING: Final = "This deployment is being left alone for a while after failures"
+NOTHING_DRAWN: Final = "; nothing was drawn for this call"
+"""Said where the words before it leave that open, and it is true of all that was tried."""
+
+_TYPES: Final = {
+    OutcomeKind.REFUSED: "image_generation_user_error",
+    OutcomeKind.REJECTED: "invalid_request_error",
+    OutcomeKind.THROTTLED: "rate_limit_error",
+}
+_MESSAGES: Final = {
+    OutcomeKind.REFUSED: "Azure OpenAI refused the prompt or the picture",
+    OutcomeKind.REJECTED: "Azure OpenAI did not take the request",
+    OutcomeKind.THROTTLED: "Azure OpenAI has no capacity left for this deployment at the moment",
+}
+
+
+def failure_of(end: Failed) -> UpstreamFailure:
+    """The error of a generation that found no picture: the primary's, as the table of contract §5 shows it."""
+    failure = end.failure
+    shown = ERROR_MAPPINGS[failure.reason]
+    as_it_came = shown.message is None
+    error = failure.error
+    message = (error.message if as_it_came else shown.message) or _MESSAGES[failure.kind]
+    if failure.only_cooling:
+        message = ONLY_COOLING
+    if (failure.only_cooling or failure.reason in GATEWAY_REASONS) and end.trail.costs_nothing:
+        message += NOTHING_DRAWN
+    return UpstreamFailure(
+        message,
+        status=shown.status or failure.status or 400,
+        code=shown.code or error.code or failure.reason,
+        type=(error.type if as_it_came else None) or _TYPES.get(failure.kind, "upstream_error"),
+        param=error.param if as_it_came else None,
+        details=error.details if as_it_came else {},
+        is_bifrost_error=not _upstream_said_so(failure),
+        retry_safe=not end.trail.perhaps_billed,
+        headers=_retry_headers(failure),
+    )
+
+
+def _upstream_said_so(failure: Failure) -> bool:
+    """Whether upstream itself answered with an error."""
+    return failure.status is not None and (failure.status >= 400 or failure.error.message is not None)
+
+
+def _retry_headers(failure: Failure) -> dict[str, str]:
+    seconds = failure.retry_after
+    if seconds is None:
+        if failure.kind is not OutcomeKind.THROTTLED:
+            return {}
+        seconds = UNSTATED_RETRY_AFTER_SECONDS
+    return wait_headers(seconds)

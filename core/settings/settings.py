@@ -1,0 +1,154 @@
+"""The settings, read once from the environment and checked whole.
+
+A setting that is wrong stops the start with its name and the cure; nothing set means nothing allowed. Plain pydantic
+does it: pydantic-settings would cost another 120 ms of CPU at every cold start.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from core.azure_openai.response_reader import Patience
+from core.domain.secret import Secret
+from core.domain.settings_error import SettingsError
+from core.routing.executor import Limits
+from core.routing.next_attempt import RetryPolicy
+from core.settings.catalogue_json import read_catalogue, read_keys
+from core.settings.environment import Environment, url
+from core.settings.storage import read_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.auth.virtual_keys import VirtualKey
+    from core.deployments.catalogue import Catalogue
+    from core.storage.account import StorageAccount
+
+MIN_SECRET_BYTES: Final = 32
+"""RFC 7518 §3.2: an HS256 key is at least as long as its hash."""
+
+MAX_RETRIES: Final = 10
+MAX_URL_HOURS: Final = 7 * 24
+"""The longest that a link can be signed for with the app's identity (REST reference, "Get User Delegation Key")."""
+
+_JWT_KEYS: Final = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PUBLIC_KEY", "GATEWAY_JWT_JWKS_URL")
+
+
+class JwtSettings(Struct, frozen=True, kw_only=True):
+    """How JWTs are checked; exactly one of the first three is set."""
+
+    secret: Secret | None = None
+    public_key: str | None = None
+    """A PEM."""
+    jwks_url: str | None = None
+    issuer: str
+    audience: str
+
+
+class IdentitySettings(Struct, frozen=True, kw_only=True):
+    """How the platform offers the app's managed identity."""
+
+    endpoint: str
+    header: Secret
+    client_id: str | None
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All settings of the gateway."""
+
+    catalogue: Catalogue
+    keys: tuple[VirtualKey, ...]
+    key_cache_seconds: float
+    """How long a stored key counts as it was read."""
+    jwt: JwtSettings | None
+    identity: IdentitySettings | None
+    storage: StorageAccount | None
+    """Where state is kept; None: in this process only."""
+    limits: Limits
+    policy: RetryPolicy
+    patience: Patience
+    connect_seconds: float
+    heartbeat_seconds: float
+    url_lifetime: dt.timedelta
+    """How long the link to a picture works."""
+    public_url: str | None
+    """The gateway's own address, as callers see it, without a slash at its end."""
+    job_seconds: float
+    """How long a job may take once it has begun."""
+
+
+def read_settings(variables: Mapping[str, str]) -> Settings:
+    """Read and check every setting. Raises SettingsError for the first that is wrong."""
+    env = Environment(variables)
+    return Settings(
+        catalogue=read_catalogue(env),
+        keys=read_keys(env),
+        key_cache_seconds=env.seconds("GATEWAY_KEY_CACHE_SECONDS", 30),
+        jwt=_jwt(env),
+        identity=_identity(env),
+        storage=read_storage(env),
+        limits=Limits(
+            call=env.seconds("GATEWAY_DEADLINE_SECONDS", 220),
+            attempt=env.seconds("GATEWAY_ATTEMPT_SECONDS", 200),
+        ),
+        policy=RetryPolicy(
+            max_retries=env.whole("GATEWAY_MAX_RETRIES", 2, most=MAX_RETRIES),
+            fallback_on_refusal=env.flag("GATEWAY_FALLBACK_ON_REFUSAL"),
+        ),
+        patience=Patience(
+            first_byte=env.seconds("GATEWAY_FIRST_BYTE_SECONDS", 200),
+            idle=env.seconds("GATEWAY_IDLE_SECONDS", 90),
+        ),
+        connect_seconds=env.seconds("GATEWAY_CONNECT_SECONDS", 5),
+        heartbeat_seconds=env.seconds("GATEWAY_HEARTBEAT_SECONDS", 10),
+        url_lifetime=dt.timedelta(hours=env.whole("GATEWAY_URL_HOURS", 24, least=1, most=MAX_URL_HOURS)),
+        public_url=_public_url(env),
+        job_seconds=env.seconds("GATEWAY_JOB_SECONDS", 900),
+    )
+
+
+def _public_url(env: Environment) -> str | None:
+    text = env.text("GATEWAY_PUBLIC_URL")
+    return None if text is None else url("GATEWAY_PUBLIC_URL", text, path_allowed=True).rstrip("/")
+
+
+def _jwt(env: Environment) -> JwtSettings | None:
+    given = [name for name in _JWT_KEYS if env.text(name) is not None]
+    issuer, audience = env.text("GATEWAY_JWT_ISSUER"), env.text("GATEWAY_JWT_AUDIENCE")
+    if not given:
+        if issuer or audience:
+            raise SettingsError(
+                "GATEWAY_JWT_ISSUER" if issuer else "GATEWAY_JWT_AUDIENCE",
+                "is set, but no key to check JWTs with",
+                f"set one of {', '.join(_JWT_KEYS)}",
+            )
+        return None
+    if len(given) > 1:
+        raise SettingsError(" and ".join(given), "are both set", "keep exactly one")
+    for name, value in (("GATEWAY_JWT_ISSUER", issuer), ("GATEWAY_JWT_AUDIENCE", audience)):
+        if value is None:
+            raise SettingsError(name, f"is not set, and {given[0]} is", "set it to what your JWTs say")
+    return _jwt_key(given[0], env.text(given[0]) or "", issuer or "", audience or "")
+
+
+def _jwt_key(setting: str, value: str, issuer: str, audience: str) -> JwtSettings:
+    if setting == "GATEWAY_JWT_JWKS_URL":
+        return JwtSettings(jwks_url=url(setting, value, path_allowed=True), issuer=issuer, audience=audience)
+    if setting == "GATEWAY_JWT_PUBLIC_KEY":
+        # App settings hold one line; `\n` stands for the line breaks of a PEM there.
+        return JwtSettings(public_key=value.replace("\\n", "\n"), issuer=issuer, audience=audience)
+    if len(value.encode()) < MIN_SECRET_BYTES:
+        raise SettingsError(
+            setting, "is too short", f"give at least {MIN_SECRET_BYTES} bytes, such as `openssl rand -hex 32` prints"
+        )
+    return JwtSettings(secret=Secret(value), issuer=issuer, audience=audience)
+
+
+def _identity(env: Environment) -> IdentitySettings | None:
+    address, header = env.text("IDENTITY_ENDPOINT"), env.text("IDENTITY_HEADER")
+    if address is None or header is None:
+        return None
+    return IdentitySettings(endpoint=address, header=Secret(header), client_id=env.text("AZURE_CLIENT_ID"))

@@ -1,0 +1,116 @@
+"""Where the ledger's rows are kept: tables, partitions and keys (docs/prices-and-ledger.md has the arithmetic).
+
+    GatewayLedger    {payer}~2026-10    c~{milliseconds}~{random}              one call
+    GatewayLedger    {payer}~2026-10    s~2026-10-05~{deployment}~{random}     sums of that day, by one process
+    GatewayCounters  callers~2026-10    {payer}                                who has called in that month
+    GatewayCounters  {key id}           used                                   when a key was last used
+
+One payer's month is one partition, so a month of one key is one range of keys, and a report reads one page for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from core.storage.tables import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEDGER: Final = "GatewayLedger"
+COUNTERS: Final = "GatewayCounters"
+
+MAX_NAME_LENGTH: Final = 384
+"""A virtual key's id of 128 characters always fits; Azure lets a key have 512 (Table service data model)."""
+_SHOWN_OF_A_LONG_NAME: Final = 256
+_ADMIN: Final = "admin~"
+_CALL: Final = re.compile(r"c~[0-9]{13}(~[0-9a-f]{16}!?)?")
+"""With an `!`: what follows that call. It sorts before all else."""
+_AFTER_EVERY_DEPLOYMENT: Final = "~~"
+
+
+class BilledParty(Struct, frozen=True, kw_only=True):
+    """On whose account a call goes: a virtual key, or an admin, who may have the same id as some key."""
+
+    id: str
+    is_admin: bool = False
+
+    @property
+    def name(self) -> str:
+        """As part of a partition."""
+        return (_ADMIN if self.is_admin else "") + name_of(self.id)
+
+
+def name_of(text: str) -> str:
+    """Any text as part of a key: readable, and never too long. A JWT's `sub` may have thousands of characters."""
+    name = safe(clean(text, MAX_NAME_LENGTH))
+    if len(text) <= MAX_NAME_LENGTH and len(name) <= MAX_NAME_LENGTH:
+        return name
+    return f"{name[:_SHOWN_OF_A_LONG_NAME]}|{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
+
+
+def clean(text: str, most: int = 1_024) -> str:
+    """Text that a row can hold: half characters become `?`, and what is too long is cut."""
+    return text[:most].encode(errors="replace").decode()
+
+
+def month_of(day: dt.date) -> str:
+    """The month of a day, `2026-10`."""
+    return day.isoformat()[: len("2026-10")]
+
+
+def months(first: dt.date, last: dt.date) -> Iterator[str]:
+    """All months from that of one day to that of another."""
+    month = first.replace(day=1)
+    while month <= last:
+        yield month_of(month)
+        month = (month + dt.timedelta(days=31)).replace(day=1)
+
+
+def partition_of(payer_name: str, month: str) -> str:
+    """Where the calls of one payer and month are."""
+    return f"{payer_name}~{month}"
+
+
+def callers_of(month: str) -> str:
+    """Where those are listed who have called in a month."""
+    return f"callers~{month}"
+
+
+def call_key(at: dt.datetime) -> str:
+    """A new key for a call, in the order of their times."""
+    return f"{_first_of(at)}~{secrets.token_hex(8)}"
+
+
+def is_call_key(text: str) -> bool:
+    """Whether a text is where a page of calls may begin."""
+    return _CALL.fullmatch(text) is not None
+
+
+def calls_between(first: dt.date, last: dt.date) -> tuple[str, str]:
+    """From which key on, and before which, the calls of these days are."""
+    return _first_of(_midnight(first)), _first_of(_midnight(last) + dt.timedelta(days=1))
+
+
+def sums_key(day: dt.date, deployment: str) -> str:
+    """A new key for the sums that one process keeps of a day's calls on one deployment."""
+    return f"s~{day.isoformat()}~{name_of(deployment)}~{secrets.token_hex(6)}"
+
+
+def sums_between(first: dt.date, last: dt.date) -> tuple[str, str]:
+    """From which key on, and before which, the sums of these days are."""
+    return f"s~{first.isoformat()}", f"s~{last.isoformat()}{_AFTER_EVERY_DEPLOYMENT}"
+
+
+def _first_of(at: dt.datetime) -> str:
+    return f"c~{round(at.timestamp() * 1000):013d}"
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
