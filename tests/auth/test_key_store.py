@@ -10,9 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from core.auth.key_record import RECORD_ID, STORED_KEY, KeyTerms
+from core.auth.key_rows import hash_row
 from core.auth.virtual_keys import hash_secret
 from core.domain.limits import Budget, BudgetWindow, Limits, Rate
-from core.storage.tables import Changed
+from core.storage.tables import Changed, Insert
 from tests.auth.storing import DAY, NOW, TERMS, Wall, stored_keys
 
 EVERYTHING = KeyTerms(
@@ -215,6 +216,16 @@ async def test_delete(tables) -> None:
         await stored.by_hash(new.record.key_sha256),
     ]
     assert () == tuple((await tables.table("GatewayKeys").page("keys")).rows)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_a_hash_that_its_record_no_longer_has(tables, is_there: bool) -> None:
+    """A row that was left behind leads to no key: what counts is the record, if there still is one."""
+    stored = stored_keys(tables)
+    record_id = (await stored.create(TERMS)).record.id if is_there else "vk-gone"
+    left = hash_secret("sk-bf-of-yesterday")
+    await tables.table("GatewayKeys").change(Insert(row=hash_row(left, record_id)))
+    assert await stored.by_hash(left) is None
 
 
 async def test_a_hash_of_another_record() -> None:

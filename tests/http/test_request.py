@@ -1,5 +1,5 @@
-"""Contract §3, the request body over HTTP. Every value of every field is in tests/contract, every family's way with it
-in tests/catalogue; here is what a caller sees of them, and what goes upstream.
+"""Contract §3, the request body over HTTP. Every value of every field is in tests/domain, every family's way with it
+in tests/deployments; here is what a caller sees of them, and what goes upstream.
 """
 
 from __future__ import annotations

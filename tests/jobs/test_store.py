@@ -162,8 +162,10 @@ async def test_a_process_that_dies_after_it_asked_leaves_a_job_that_failed_and_i
     assert await works.state(job) is JobState.FAILED
     lost = await taken(works.other, job)
     assert (JobState.FAILED, 409, True, "outcome_unknown") == (lost.state, lost.status, lost.abandoned, code(lost))
+    works.clock.now += dt.timedelta(minutes=1)
     lost = await works.other.given_up(lost)
     assert (JobState.FAILED, 409, False, "outcome_unknown") == (lost.state, lost.status, lost.abandoned, code(lost))
+    assert NOW + LEASE == lost.ended_at
     await works.other.announced(lost)
     assert await works.other.take(job.id) is None
     with pytest.raises(Changed):
@@ -259,6 +261,15 @@ async def test_a_job_that_is_begun_in_vain_five_times_has_failed(works: Works) -
         works.clock.now += STARTING
     failed = await taken(works.other, job)
     assert (JobState.FAILED, 500, "job_abandoned") == (failed.state, failed.status, code(failed))
+
+
+async def test_a_job_that_nobody_could_begin_has_failed_when_it_is_given_up(works: Works) -> None:
+    """Its message came too often; until then it stood as it was."""
+    job = await works.one.submit(ORDER)
+    works.clock.now += dt.timedelta(minutes=5)
+    failed = await works.other.given_up(job)
+    assert (JobState.FAILED, works.clock.now) == (failed.state, failed.ended_at)
+    assert (500, "job_abandoned") == (failed.status, code(failed))
 
 
 async def test_a_job_that_is_put_back_can_be_taken_at_once(works: Works) -> None:
