@@ -1,6 +1,6 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run run-storage serve emulator test check soak bench bench-clients bench-import package audit clean
+.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-clients bench-import package audit clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
@@ -15,6 +15,8 @@ help: ## say what there is
 	@echo "make serve     the gateway alone on PORT (default 7071), with the settings of the environment"
 	@echo "make emulator  the emulator alone on EMULATOR_PORT (default 7072)"
 	@echo "make test      everything that CI runs: make check, then the tests"
+	@echo "make test-fast the tests but for the few that take a third of the time"
+	@echo "make mutants   whether the tests notice changes of the code: a sample of 200 (half an hour; ARGS=--help)"
 	@echo "make check     formatting, linters, types, and the direction of imports"
 	@echo "make soak      ten minutes of mixed and faulty calls: nothing lost, nothing hanging, memory flat"
 	@echo "make bench     what the gateway costs, beside others: docs/performance.md (20 minutes; ARGS=--quick: 2)"
@@ -38,6 +40,12 @@ emulator: .venv/.local
 
 test: check .cache/clients/.done .cache/azurite/.done
 	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-fast: .venv/.dev .cache/clients/.done .cache/azurite/.done
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow"
+
+mutants: .venv/.dev .cache/azurite/.done
+	@exec $(PYTHON) -m tools.mutants $(ARGS)
 
 check: .venv/.dev
 	$(PYTHON) -m ruff format --check .

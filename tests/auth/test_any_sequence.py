@@ -244,6 +244,7 @@ async def play(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
             await do(*arguments)
 
 
+@pytest.mark.slow
 @settings(max_examples=700, deadline=None)
 @given(steps=STEPS)
 def test_any_sequence_in_memory(steps: list[tuple[Any, ...]]) -> None:

@@ -83,6 +83,7 @@ class Caller:
         )
 
 
+@pytest.mark.slow
 async def test_each_name_is_bought_once_and_whoever_asks_again_gets_the_same_bytes(gateway: House, prefix: str) -> None:
     """Whatever is dropped, and whoever of the four callers of a name was first."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)

@@ -17,7 +17,7 @@ from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, Running, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PICTURE = 33_000_000
 BASE64 = PICTURE // 3 * 4
@@ -26,8 +26,6 @@ IN_FLIGHT = int(1.07 * BASE64)
 BLOCKS = 7 * (4 << 20)
 """What may be held besides: the block that is sent, what it is made of and copied into on the way, and what the system
 has not taken back yet; less than the picture itself. Four are measured on an idle machine."""
-TRIES = 2
-"""Whatever else goes on on the machine can only add to a peak."""
 SECONDS = HANGS_SECONDS
 MOST_LOOKS = 5_000
 """At a job that is drawn in some seconds."""
@@ -38,7 +36,10 @@ CATALOGUE = {
     }
 }
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc"),
+]
 
 
 class Gateway:
@@ -111,46 +112,61 @@ def fetched(url: str) -> int:
     return len(answer.content)
 
 
+def lowest(peak: Callable[[], int]) -> int:
+    """A peak, measured again where it was too high: whatever else goes on on the machine can only add to it."""
+    found = peak()
+    return found if found <= IN_FLIGHT + BLOCKS else min(found, peak())
+
+
 def test_as_url(settings: dict[str, str]) -> None:
     """It is decoded and stored in blocks: beside the base64 there are only these."""
-    peaks = []
-    for _ in range(TRIES):
+    urls = []
+
+    def peak() -> int:
         with gateway(settings) as own:
             own.draw("small", response_format="url")  # everything is imported, and the container is made
             idle = own.idle
             (item,) = own.draw("large", response_format="url").json()["data"]
-            peaks.append(own.peak - idle)
-    assert min(peaks) <= IN_FLIGHT + BLOCKS
-    assert PICTURE == fetched(item["url"])
+            urls.append(item["url"])
+            return own.peak - idle
+
+    assert lowest(peak) <= IN_FLIGHT + BLOCKS
+    assert PICTURE == fetched(urls[-1])
 
 
 def test_as_replay(settings: dict[str, str]) -> None:
     """Keeping the answer takes the blocks beside it; a replay takes nothing else."""
-    peaks = []
-    for attempt in range(TRIES):
+    answers = {}
+
+    def peak() -> int:
         with gateway(settings) as first:
-            first.draw("small", headers={"idempotency-key": f"small-{attempt}"})
+            first.draw("small", headers={"idempotency-key": f"small-{len(answers)}"})
             idle = first.idle
-            answer = first.draw("large", headers={"idempotency-key": f"large-{attempt}"})
-            peaks.append(first.peak - idle)
-    assert min(peaks) <= IN_FLIGHT + BLOCKS
+            name = f"large-{len(answers)}"
+            answers[name] = first.draw("large", headers={"idempotency-key": name}).content
+            return first.peak - idle
+
+    assert lowest(peak) <= IN_FLIGHT + BLOCKS
+    name, answer = answers.popitem()
     with gateway(settings) as other:
-        other.draw("small", headers={"idempotency-key": f"small-{TRIES - 1}"})
+        other.draw("small", headers={"idempotency-key": "small-0"})
         idle = other.idle
-        again = other.draw("large", headers={"idempotency-key": f"large-{TRIES - 1}"})
+        again = other.draw("large", headers={"idempotency-key": name})
         assert other.peak - idle <= BLOCKS
-    assert ("true", answer.content) == (again.headers["idempotent-replayed"], again.content)
+    assert ("true", answer) == (again.headers["idempotent-replayed"], again.content)
 
 
 def test_as_job(settings: dict[str, str]) -> None:
     """As with `url`: nobody waits, and nobody is answered with base64."""
-    peaks = []
-    for _ in range(TRIES):
+    jobs = []
+
+    def peak() -> int:
         with gateway(settings) as own:
             own.job("small")
             idle = own.idle
-            job = own.job("large")
-            peaks.append(own.peak - idle)
-    assert min(peaks) <= IN_FLIGHT + BLOCKS
-    assert "succeeded" == job["status"]
-    assert PICTURE == fetched(job["answer"]["data"][0]["url"])
+            jobs.append(own.job("large"))
+            return own.peak - idle
+
+    assert lowest(peak) <= IN_FLIGHT + BLOCKS
+    assert "succeeded" == jobs[-1]["status"]
+    assert PICTURE == fetched(jobs[-1]["answer"]["data"][0]["url"])

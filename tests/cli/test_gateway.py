@@ -66,6 +66,7 @@ async def operator(gateway):
     return Operator(gateway.url, token.strip())
 
 
+@pytest.mark.slow
 async def test_a_keys_whole_life(gateway, operator):
     """Made, used, paid, changed, rotated, deleted; at each step the gateway does what the command said."""
     made = await operator.json(
@@ -131,6 +132,7 @@ async def test_more_keys_than_a_page_holds_are_all_listed(gateway, operator):
     assert 206 == len((await operator.json("keys", "list"))["virtual_keys"])
 
 
+@pytest.mark.slow
 async def test_a_job_is_ordered_waited_for_and_saved(gateway, tmp_path):
     """The very picture, by whoever has a key."""
     shown = await command(

@@ -95,6 +95,7 @@ def files_in(folder: Path) -> set[str]:
 # ------------------------------------------------------------------------------------------------ the whole package
 
 
+@pytest.mark.slow
 @needs_worker
 def test_it_runs_by_itself(archive: Path, tmp_path: Path) -> None:
     """Unpacked, with nothing else to import from, it is indexed and answers its first call."""

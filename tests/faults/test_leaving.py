@@ -60,6 +60,7 @@ async def test_a_caller_that_leaves_frees_upstream(name: str, stream: bool, capl
         assert ("left", 1, True) == (line["outcome"], line["attempts"], line["perhaps_billed"])
 
 
+@pytest.mark.slow
 async def test_many_leavings_leave_nothing() -> None:
     """Two hundred callers that leave, one by one, leave no task, no connection and no memory behind."""
     async with house(GATEWAY_CATALOGUE=CATALOGUE) as running:

@@ -42,6 +42,7 @@ async def _read(client: httpx.AsyncClient, begun: asyncio.Semaphore, go_on: asyn
     return size
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATUS.exists(), reason="memory is read from /proc")
 async def test_memory_of_many_streams() -> None:
     """The peak over the idle process is at most 64 x 1.25 x the event, with a slow reader among them."""

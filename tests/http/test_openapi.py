@@ -214,6 +214,7 @@ async def test_links_lead_on(operator, described):
     assert 200 == (await operator.ask("GET", own_path(record))).status_code
 
 
+@pytest.mark.slow
 async def test_schemathesis(operator, tmp_path):
     """Schemathesis, which makes requests of the description, good and bad and in sequence, finds nothing."""
     async with asyncio.timeout(120):

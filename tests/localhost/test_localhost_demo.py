@@ -55,6 +55,7 @@ def welcome(process: subprocess.Popen[str]) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_a_job_and_ctrl_c(demo: subprocess.Popen[str]) -> None:
     """A job that has begun when Ctrl-C comes is drawn and written down, because the storage ends last."""
     said = welcome(demo)
