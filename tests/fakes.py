@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import orjson
 
 from core.azure_openai.connection import NoTime, NotSent
@@ -114,8 +114,8 @@ class FakeResponse:
         return self._row.status
 
     @property
-    def headers(self) -> httpx.Headers:
-        return httpx.Headers(self._row.headers)
+    def headers(self) -> httpx2.Headers:
+        return httpx2.Headers(self._row.headers)
 
     is_whole = False
 

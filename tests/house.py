@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import httpx
+import httpx2
 
 from adapters.bootstrap import compose, utc_now
 from adapters.http.http1 import Http1Connection
@@ -82,7 +82,7 @@ def load_function_app(settings: dict[str, str]) -> ModuleType:
 class House:
     """A running gateway, the emulator behind it, and a client before it."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient, emulator_url: str, calls: Calls, module: ModuleType) -> None:
+    def __init__(self, url: str, http: httpx2.AsyncClient, emulator_url: str, calls: Calls, module: ModuleType) -> None:
         self.module = module
         """`function_app.py`."""
         self.url = url
@@ -99,7 +99,7 @@ class House:
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
         **body: Any,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Ask for a picture; `model` and `prompt` are filled in."""
         credential = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self.http.post(
@@ -133,7 +133,7 @@ async def house(
         async with (
             _connected(module, values, clock=clock, wait=wait, now=now, tables=tables),
             serving(Host(module.app, "", values)) as url,
-            httpx.AsyncClient(base_url=url, timeout=HANGS_SECONDS) as http,
+            httpx2.AsyncClient(base_url=url, timeout=HANGS_SECONDS) as http,
         ):
             yield House(url, http, azure.url, azure.calls, module)
 

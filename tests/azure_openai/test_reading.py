@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-import httpx
+import httpx2
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -32,7 +32,7 @@ def said(error: object, **beside: object) -> bytes:
 
 
 def read(status: int, body: bytes = b"", *, seconds: float = 1.0, headers: dict[str, str] | None = None) -> Failure:
-    raw = httpx.Headers([(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()])
+    raw = httpx2.Headers([(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()])
     return response_outcome.read_error(status, raw, body, seconds=seconds, now=NOW)
 
 
@@ -336,7 +336,7 @@ def test_relayed_headers_that_are_odd(value):
 
 def answered(value: dict[str, object]) -> Success | Failure:
     return response_outcome.read_answer(
-        200, httpx.Headers({"apim-request-id": "abc"}), ImageJson.parse(orjson.dumps(value))
+        200, httpx2.Headers({"apim-request-id": "abc"}), ImageJson.parse(orjson.dumps(value))
     )
 
 
@@ -410,15 +410,17 @@ def completed(**fields: object) -> ImageJson:
 
 def test_a_stream_without_its_picture():
     """A stream that ends without `completed` was cut short; one whose `completed` is empty has no picture."""
-    assert response_outcome.read_completed([], httpx.Headers()).reason is FailureReason.CUT_SHORT
-    assert response_outcome.read_completed([completed(b64_json="")], httpx.Headers()).reason is FailureReason.NO_PICTURE
+    assert response_outcome.read_completed([], httpx2.Headers()).reason is FailureReason.CUT_SHORT
+    assert (
+        response_outcome.read_completed([completed(b64_json="")], httpx2.Headers()).reason is FailureReason.NO_PICTURE
+    )
 
 
 def test_a_stream_with_its_picture():
     """The events of a stream become the answer that JSON would have given."""
     events = [completed(b64_json="QUJD", created_at=7, size="auto", usage={"total_tokens": 7}, new=1)]
 
-    outcome = response_outcome.read_completed(events, httpx.Headers())
+    outcome = response_outcome.read_completed(events, httpx2.Headers())
 
     assert isinstance(outcome, Success)
     expected = {"created": 7, "size": "auto", "usage": {"total_tokens": 7}, "new": 1, "data": [{"b64_json": "QUJD"}]}

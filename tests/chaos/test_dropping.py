@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.chaos.proxy import DROPPED, Fate, dropping
@@ -54,18 +54,18 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[House]:
 class Caller:
     """Somebody who asks until there is an answer."""
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     calls: Calls
     name: str
     number: int
     """Of the name."""
 
-    async def answer(self) -> httpx.Response:
+    async def answer(self) -> httpx2.Response:
         """Ask, and ask again when the line drops or somebody else's call with the name is under way."""
         while True:
             try:
                 answer = await self._ask()
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 continue
             if answer.status_code != 409:
                 return answer
@@ -75,7 +75,7 @@ class Caller:
     def _drawn(self, calls: Calls) -> bool:
         return any(call.state != "open" for call in calls.to(drawn_by(self.number)))
 
-    async def _ask(self) -> httpx.Response:
+    async def _ask(self) -> httpx2.Response:
         return await self.http.post(
             path(f"for-{self.number}"),
             headers={"authorization": f"Bearer {KEY}", "idempotency-key": f"{self.name}-{self.number}"},
@@ -86,11 +86,11 @@ class Caller:
 @pytest.mark.slow
 async def test_each_name_is_bought_once_and_whoever_asks_again_gets_the_same_bytes(gateway: House, prefix: str) -> None:
     """Whatever is dropped, and whoever of the four callers of a name was first."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     async with (
         asyncio.timeout(SECONDS),
         dropping(gateway.url, seed=SEED) as (url, line),
-        httpx.AsyncClient(base_url=url, limits=limits, timeout=SECONDS, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=url, limits=limits, timeout=SECONDS, trust_env=False) as http,
     ):
         callers = [Caller(http, gateway.calls, prefix, number % NAMES) for number in range(CALLERS)]
         answers = await asyncio.gather(*(caller.answer() for caller in callers))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 from localhost import azurite
@@ -48,9 +48,9 @@ class Gateway:
     def __init__(self, own: Running) -> None:
         self._process = own.process.pid
         headers = {"authorization": f"Bearer {KEY}"}
-        self.http = httpx.Client(base_url=own.url, headers=headers, timeout=SECONDS, trust_env=False)
+        self.http = httpx2.Client(base_url=own.url, headers=headers, timeout=SECONDS, trust_env=False)
 
-    def draw(self, deployment: str, *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    def draw(self, deployment: str, *, headers: dict[str, str] | None = None, **body: Any) -> httpx2.Response:
         """Ask for a picture."""
         sent = {"model": "gpt-image-1", "prompt": PROMPT, **body}
         answer = self.http.post(path(deployment), headers=headers, json=sent)
@@ -107,7 +107,7 @@ def gateway(settings: dict[str, str]) -> Iterator[Gateway]:
 
 def fetched(url: str) -> int:
     """How many bytes anybody finds at a link."""
-    answer = httpx.get(url, trust_env=False, timeout=SECONDS)
+    answer = httpx2.get(url, trust_env=False, timeout=SECONDS)
     assert 200 == answer.status_code
     return len(answer.content)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 import orjson
 
 from emulator.server import Running
@@ -25,7 +25,7 @@ class Azure:
     """A running emulator, and a client of it."""
 
     emulator: Running
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
 
     @property
     def calls(self):
@@ -47,18 +47,18 @@ class Azure:
         return self.client.stream("POST", path, json={"prompt": PROMPT, **body})
 
 
-async def arrived(response: httpx.Response) -> tuple[bytes, Exception | None]:
+async def arrived(response: httpx2.Response) -> tuple[bytes, Exception | None]:
     """Read all that comes of an opened answer; give it, and what went wrong."""
     received = bytearray()
     try:
         async for piece in response.aiter_raw():
             received += piece
-    except httpx.TransportError as problem:
+    except httpx2.TransportError as problem:
         return bytes(received), problem
     return bytes(received), None
 
 
-def events(response: httpx.Response) -> list[Event]:
+def events(response: httpx2.Response) -> list[Event]:
     """Read a stream whose lines end with LF, as WHATWG HTML 9.2.6 says."""
     found = []
     for block in response.text.split("\n\n"):
@@ -69,6 +69,6 @@ def events(response: httpx.Response) -> list[Event]:
     return found
 
 
-def error(response: httpx.Response) -> dict[str, Any]:
+def error(response: httpx2.Response) -> dict[str, Any]:
     """Give the error that Azure wraps in `error`."""
     return response.json()["error"]

@@ -2,7 +2,7 @@
 
 import ssl
 
-import httpx
+import httpx2
 import pytest
 
 from emulator.server import running
@@ -17,6 +17,6 @@ async def azure():
     key = {"api-key": "emulator-key"}
     async with (
         running() as emulator,
-        httpx.AsyncClient(base_url=emulator.url, headers=key, timeout=HANGS_SECONDS, verify=NO_CERTIFICATES) as client,
+        httpx2.AsyncClient(base_url=emulator.url, headers=key, timeout=HANGS_SECONDS, verify=NO_CERTIFICATES) as client,
     ):
         yield Azure(emulator, client)

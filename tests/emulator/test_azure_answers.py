@@ -4,7 +4,7 @@ import base64
 import gzip
 import io
 
-import httpx
+import httpx2
 import pytest
 from PIL import Image
 
@@ -63,7 +63,7 @@ async def test_dall_e_answers_a_url_that_can_be_fetched(azure):
 
     assert {"revised_prompt", "url", "prompt_filter_results", "content_filter_results"} == set(item)
     assert PROMPT in item["revised_prompt"]
-    async with httpx.AsyncClient() as anyone:
+    async with httpx2.AsyncClient() as anyone:
         fetched = await anyone.get(item["url"])
     assert (fetched.status_code, fetched.headers["content-type"]) == (200, "image/png")
     assert Image.open(io.BytesIO(fetched.content)).size == (1792, 1024)

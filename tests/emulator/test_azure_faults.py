@@ -3,7 +3,7 @@
 import time
 from email.utils import parsedate_to_datetime
 
-import httpx
+import httpx2
 import pytest
 
 from emulator.faults import FAULTS, find
@@ -131,7 +131,7 @@ async def test_a_redirect_leads_to_a_path_that_counts(azure):
 @KINDS
 @pytest.mark.parametrize(
     ("fault", "expected"),
-    [("reset", httpx.ReadError), ("close", httpx.RemoteProtocolError), ("hang", httpx.ReadTimeout)],
+    [("reset", httpx2.ReadError), ("close", httpx2.RemoteProtocolError), ("hang", httpx2.ReadTimeout)],
 )
 async def test_no_answer_at_all(azure, fault, expected, stream):
     """A connection is reset or closed before any answer, or nothing comes."""
@@ -148,7 +148,7 @@ async def test_no_answer_at_all(azure, fault, expected, stream):
 
 
 @pytest.mark.parametrize(
-    ("fault", "expected"), [("200-cut", httpx.RemoteProtocolError), ("200-reset", httpx.ReadError)]
+    ("fault", "expected"), [("200-cut", httpx2.RemoteProtocolError), ("200-reset", httpx2.ReadError)]
 )
 async def test_half_an_answer(azure, fault, expected):
     """Half of a JSON answer arrives; then the connection is closed or reset."""

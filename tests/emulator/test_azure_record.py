@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-import httpx
+import httpx2
 import pytest
 
 from emulator.calls import Calls
@@ -39,7 +39,7 @@ async def test_secrets_are_not_kept(azure):
 async def test_calls_on_one_connection_have_its_number(azure):
     """A connection that is kept is seen as one; after it was closed there is another."""
     for fault in ("slow-0", "500", "close", "slow-0"):
-        with suppress(httpx.RemoteProtocolError):
+        with suppress(httpx2.RemoteProtocolError):
             await azure.fault(fault)
 
     first, second, third, fourth = (call.connection for call in azure.calls)

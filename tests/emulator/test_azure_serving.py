@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -37,7 +37,7 @@ async def test_any_application_can_be_served():
     async def app(scope, receive, send):
         await (lifespan if scope["type"] == "lifespan" else inner)(scope, receive, send)
 
-    async with serving(app) as url, httpx.AsyncClient() as client:
+    async with serving(app) as url, httpx2.AsyncClient() as client:
         assert (await client.get(url)).text == "hello"
         assert seen == ["lifespan.startup"]
     assert seen == ["lifespan.startup", "lifespan.shutdown"]
@@ -45,7 +45,7 @@ async def test_any_application_can_be_served():
 
 async def test_it_stops_although_connections_hang():
     """Stopping does not wait for clients that wait."""
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         async with running() as emulator:
             asking = asyncio.create_task(
                 client.post(
@@ -57,7 +57,7 @@ async def test_it_stops_although_connections_hang():
             await emulator.calls.until(lambda calls: calls.open_now)
             started = time.perf_counter()
         assert time.perf_counter() - started < 0.9
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx2.TransportError):
             await asking
     assert emulator.calls.last.state == "left"
 
@@ -65,7 +65,7 @@ async def test_it_stops_although_connections_hang():
 async def test_settings_of_its_own():
     """Key, token, and how long the model thinks are settings."""
     options = {"api_key": "k", "entra_token": "t", "identity_header": "i", "delay_seconds": 0.2}
-    async with running(**options) as emulator, httpx.AsyncClient(base_url=emulator.url) as client:
+    async with running(**options) as emulator, httpx2.AsyncClient(base_url=emulator.url) as client:
         azure = Azure(emulator, client)
         assert (await azure.draw(headers=KEY)).status_code == 401
         started = time.perf_counter()
@@ -91,7 +91,7 @@ def test_the_command_line_lists_them_too():
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_command(stop):
     """`python -m emulator` says in one line that it is ready, draws, and stops when told to."""
-    with httpx.Client() as client:
+    with httpx2.Client() as client:
         command = [sys.executable, "-m", "emulator", "--port", "0", "--api-key", "mine", "--delay", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import io
 
-import httpx
+import httpx2
 import pytest
 from PIL import Image
 
@@ -148,7 +148,7 @@ async def test_a_stream_with_half_an_event(azure):
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [("stream-408-after-1", httpx.RemoteProtocolError), ("stream-reset-after-1", httpx.ReadError)],
+    [("stream-408-after-1", httpx2.RemoteProtocolError), ("stream-reset-after-1", httpx2.ReadError)],
 )
 async def test_streams_whose_connection_breaks(azure, fault, error):
     """The partial image arrives whole, then the connection is closed or reset."""

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.faults.table import ROWS
 from tests.house import KEY, PROMPT, environment, events_of
@@ -38,7 +38,7 @@ SETTINGS = {
 class Soak:
     """What has been seen so far."""
 
-    def __init__(self, client: httpx.AsyncClient, ends_at: float) -> None:
+    def __init__(self, client: httpx2.AsyncClient, ends_at: float) -> None:
         self.client = client
         self.ends_at = ends_at
         self.seen: Counter[str] = Counter()
@@ -61,13 +61,13 @@ class Soak:
                 answer = await self.client.post(path, json=body)
         except TimeoutError:
             self.seen["left" if leaves_after < LONGEST_SECONDS else "HUNG"] += 1
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             self.seen[f"LOST {type(error).__name__}"] += 1
         else:
             self.seen[_ending(answer)] += 1
 
 
-def _ending(answer: httpx.Response) -> str:
+def _ending(answer: httpx2.Response) -> str:
     if not answer.headers["content-type"].startswith("text/event-stream"):
         return f"{answer.status_code}"
     last = events_of(answer.text)[-1][0] if "event: " in answer.text else "nothing"
@@ -83,7 +83,9 @@ async def _soak(url: str, process: int, seconds: float) -> int:
     began_at = time.monotonic()
     headers = {"authorization": f"Bearer {KEY}"}
     memory: list[int] = []
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=2 * LONGEST_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=url, headers=headers, timeout=2 * LONGEST_SECONDS, trust_env=False
+    ) as client:
         soak = Soak(client, began_at + seconds)
         callers = [asyncio.create_task(soak.caller(seed)) for seed in range(AT_ONCE)]
         while any(not caller.done() for caller in callers):

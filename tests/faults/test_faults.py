@@ -18,7 +18,7 @@ from tests.http.wire import check_error_event, refusal, trail
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx
+    import httpx2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,7 +77,7 @@ def gateway(row: Row, quick: House, impatient: House, hurried: House) -> House:
     return hurried if row.slowly else impatient if row.silent else quick
 
 
-def _seen(answer: httpx.Response) -> Seen:
+def _seen(answer: httpx2.Response) -> Seen:
     """What an answer shows its caller."""
     should_retry = answer.headers.get("x-should-retry") != "false"
     if answer.headers["content-type"].startswith("text/event-stream"):
@@ -96,7 +96,7 @@ def _seen(answer: httpx.Response) -> Seen:
     )
 
 
-async def _ask(running: House, row: Row, *, stream: bool, alone: bool) -> tuple[httpx.Response, int, int]:
+async def _ask(running: House, row: Row, *, stream: bool, alone: bool) -> tuple[httpx2.Response, int, int]:
     """Ask once; give the answer, and how often the faulty target and the fallback were called."""
     name, fallback = _names(row, stream=stream, alone=alone)
     body = {"stream": True, "partial_images": 1} if stream else {"n": row.n}

@@ -6,7 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.house import KEY, PROMPT, environment
@@ -28,7 +28,7 @@ def _kilobytes(process: int, what: str) -> int:
     return int(found[1])
 
 
-async def _read(client: httpx.AsyncClient, begun: asyncio.Semaphore, go_on: asyncio.Event | None) -> int:
+async def _read(client: httpx2.AsyncClient, begun: asyncio.Semaphore, go_on: asyncio.Event | None) -> int:
     """Read a stream; give how many bytes it had. With `go_on`, stop after the head until it is set."""
     body = {"model": "m", "prompt": PROMPT, "stream": True}
     size = 0
@@ -50,8 +50,8 @@ async def test_memory_of_many_streams() -> None:
         settings = environment(azure.url, GATEWAY_CATALOGUE={"deployments": {NAME: {"family": "gpt-image-1"}}})
         with running("localhost", "--port", "0", cwd=ROOT, env=settings) as gateway:
             headers = {"authorization": f"Bearer {KEY}"}
-            limits = httpx.Limits(max_connections=None)
-            async with httpx.AsyncClient(
+            limits = httpx2.Limits(max_connections=None)
+            async with httpx2.AsyncClient(
                 base_url=gateway.url, headers=headers, limits=limits, timeout=HANGS_SECONDS, trust_env=False
             ) as client:
                 begun = asyncio.Semaphore(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
+import httpx2
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,7 +36,7 @@ GOOD = {
 @pytest.mark.parametrize(("options", "said"), GOOD.values(), ids=GOOD)
 async def test_what_comes_to_something(options, said):
     """Long requests, and many on one connection, are taken as long as something comes of them."""
-    async with serving(app, http=HttpProtocol) as url, httpx.AsyncClient() as client:
+    async with serving(app, http=HttpProtocol) as url, httpx2.AsyncClient() as client:
         for _ in range(3):
             made = {name: value() if callable(value) else value for name, value in options.items()}
             answer = await client.post(url, **made)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 from azurefunctions.extensions import base
 from starlette.responses import JSONResponse, StreamingResponse
@@ -48,14 +48,14 @@ class Coordinator:
         self._context_references["seven"] = Entry(http_request=request)
 
 
-def app_of(function: Callable[[Request], Awaitable[Response]], coordinator: object = None) -> httpx.AsyncClient:
+def app_of(function: Callable[[Request], Awaitable[Response]], coordinator: object = None) -> httpx2.AsyncClient:
     """Make a client of the extension, with the function as the worker's handler."""
     names = {"__name__": "worker", "http_coordinator": coordinator, **function.__globals__}
     handler = types.FunctionType(function.__code__, names, closure=function.__closure__)
     app = WebApp()
     app.route(handler)
-    transport = httpx.ASGITransport(app.get_app())
-    return httpx.AsyncClient(transport=transport, base_url="http://worker", headers=NAMED)
+    transport = httpx2.ASGITransport(app.get_app())
+    return httpx2.AsyncClient(transport=transport, base_url="http://worker", headers=NAMED)
 
 
 async def test_answer_of_the_invocation_is_sent() -> None:
@@ -259,7 +259,7 @@ async def test_a_call_before_the_server_has_started(hostname: str) -> None:
     app.route(health)
     port = free_port()
     server = WebServer(hostname, port, app)
-    async with httpx.AsyncClient(base_url=f"http://{hostname}:{port}", headers=NAMED, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=f"http://{hostname}:{port}", headers=NAMED, trust_env=False) as client:
         called = asyncio.ensure_future(client.get("/", timeout=HANGS_SECONDS))
         async with served(server):
             assert 200 == (await called).status_code
@@ -281,7 +281,7 @@ async def test_a_server_that_ends() -> None:
     port = free_port()
     async with (
         served(WebServer("127.0.0.1", port, app)),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=NAMED, trust_env=False) as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=NAMED, trust_env=False) as client,
     ):
         assert 200 == (await client.get("/", timeout=HANGS_SECONDS)).status_code
     with pytest.raises(ConnectionRefusedError):

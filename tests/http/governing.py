@@ -13,7 +13,7 @@ from tests.house import house
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx
+    import httpx2
 
     from tests.house import House
 
@@ -49,7 +49,7 @@ class Operator:
 
     async def ask(
         self, method: str, path: str = PATH, *, headers: dict[str, str] | None = None, **parts: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Ask for something."""
         credential = {"authorization": f"Bearer {self._credential}"}
         return await self.house.http.request(method, path, headers={**credential, **(headers or {})}, **parts)
@@ -61,7 +61,7 @@ class Operator:
         answer: dict[str, Any] = response.json()
         return answer
 
-    async def change(self, record: dict[str, Any], **fields: Any) -> httpx.Response:
+    async def change(self, record: dict[str, Any], **fields: Any) -> httpx2.Response:
         """Change a key as it was read."""
         return await self.ask("PUT", own_path(record), json=fields, headers={"if-match": record["etag"]})
 

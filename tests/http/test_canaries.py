@@ -187,5 +187,5 @@ async def test_canaries(loud):
     assert [] == [line for line in (*headers, *errors) if BACKEND_COOKIE in line]
     # and the canaries were there to be found, and something was listened to
     assert any(PICTURE in answer.text for answer in answers)
-    assert {"gateway.calls", "httpcore.http11"} <= {record.name for record in loud.records}
+    assert {"gateway.calls", "httpcore2.http11"} <= {record.name for record in loud.records}
     assert {"200", "400", "401", "404", "429", "502", "504"} <= {str(answer.status_code) for answer in answers}

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
@@ -87,7 +87,7 @@ async def test_a_letter_is_answered_with_a_result_and_the_pictures_beside_it(pos
     assert {"id", "deployment"}.isdisjoint(result)
     pictures = post.results(f"evt-1-{post.suffix}/")
     assert 2 == len(pictures)
-    async with httpx.AsyncClient() as anybody:
+    async with httpx2.AsyncClient() as anybody:
         for item in result["data"]:
             found = await anybody.get(item["url"])
             assert (200, "image/png") == (found.status_code, found.headers["content-type"])

@@ -8,7 +8,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.house import KEY, house, key_record
@@ -40,17 +40,17 @@ class Office:
         self.mail = mail
         self._suffix = suffix
 
-    async def order(self, deployment: str = "gpt-image-1", **parts: Any) -> httpx.Response:
+    async def order(self, deployment: str = "gpt-image-1", **parts: Any) -> httpx2.Response:
         """Order a job."""
         headers = {**ASYNC, **parts.pop("headers", {})}
         return await self.house.draw(deployment, headers=headers, **parts)
 
-    async def look(self, path: str, key: str | None = KEY, method: str = "GET") -> httpx.Response:
+    async def look(self, path: str, key: str | None = KEY, method: str = "GET") -> httpx2.Response:
         """Look at a job."""
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self.house.http.request(method, path, headers=headers)
 
-    async def ended(self, ordered: httpx.Response, key: str = KEY) -> dict[str, Any]:
+    async def ended(self, ordered: httpx2.Response, key: str = KEY) -> dict[str, Any]:
         """A job once it has ended."""
         assert 202 == ordered.status_code, ordered.text
         if self.mail is not None:
@@ -131,7 +131,7 @@ async def test_a_job_succeeds_with_an_answer_that_has_urls(office, fields) -> No
     assert ("succeeded", drawn.keys()) == (job["status"], job["answer"].keys())
     assert [{"url", "index"}] * fields.get("n", 1) == [set(item) for item in job["answer"]["data"]]
     assert dt.datetime.fromisoformat(job["created_at"]) <= dt.datetime.fromisoformat(job["ended_at"])
-    async with httpx.AsyncClient() as anybody:
+    async with httpx2.AsyncClient() as anybody:
         for item in job["answer"]["data"]:
             found = await anybody.get(item["url"])
             assert (200, "image/png") == (found.status_code, found.headers["content-type"])

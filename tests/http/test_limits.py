@@ -23,7 +23,7 @@ from tests.waiting import HANGS_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    import httpx2
 
     from core.limits.limit_status import LimitStatus
     from core.storage.tables import Tables
@@ -63,7 +63,7 @@ def limited(tables: Tables | None = None, *, wait: Any = asyncio.sleep, **limits
     )
 
 
-def limit_headers(response: httpx.Response) -> dict[str, str]:
+def limit_headers(response: httpx2.Response) -> dict[str, str]:
     """What an answer says of its key's limits."""
     return {
         name.removeprefix("x-ratelimit-"): value

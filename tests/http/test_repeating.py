@@ -12,7 +12,7 @@ from tests.house import KEY, events_of, house, key_record
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx
+    import httpx2
 
     from tests.house import House
 
@@ -37,7 +37,7 @@ def named(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"idempotency-key": request.node.name}
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
+def code(answer: httpx2.Response) -> tuple[int, str]:
     """The status and the error's code."""
     return answer.status_code, answer.json()["error"]["code"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.house import house
@@ -24,9 +24,9 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[House]:
         yield running
 
 
-async def fetched(url: str) -> httpx.Response:
+async def fetched(url: str) -> httpx2.Response:
     """What anybody finds at a link: no key, no cookie."""
-    async with httpx.AsyncClient() as anybody:
+    async with httpx2.AsyncClient() as anybody:
         return await anybody.get(url)
 
 

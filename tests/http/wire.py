@@ -13,7 +13,7 @@ from tests.house import events_of, house
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx
+    import httpx2
 
     from tests.house import House
 
@@ -37,7 +37,7 @@ def path(deployment: str = QUICK) -> str:
     return f"/openai/openai/deployments/{deployment}/images/generations"
 
 
-def refusal(response: httpx.Response) -> dict[str, Any]:
+def refusal(response: httpx2.Response) -> dict[str, Any]:
     """The `error` of an answer, once the whole body has been found to be in the one shape."""
     assert response.headers["content-type"] == "application/json"
     body = response.json()
@@ -61,7 +61,7 @@ def check_refusal(body: dict[str, Any]) -> None:
     assert body["error"]["message"].strip()
 
 
-def said(response: httpx.Response) -> tuple[int, str | None, str | None]:
+def said(response: httpx2.Response) -> tuple[int, str | None, str | None]:
     """Status, `error.code` and `error.param` of a refusal."""
     error = refusal(response)
     return response.status_code, error["code"], error["param"]
@@ -80,7 +80,7 @@ def trail(body: dict[str, Any]) -> list[tuple[str, str, int | None]]:
     return [(attempt["deployment"], attempt["outcome"], attempt["status"]) for attempt in attempts]
 
 
-def events(response: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
+def events(response: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:
     """The events of an answer that is a stream."""
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from tests.waiting import HANGS_SECONDS
@@ -62,7 +62,7 @@ def test_a_job_and_ctrl_c(demo: subprocess.Popen[str]) -> None:
     gateway, key = re.findall(r"http://127\.0\.0\.1:\d+(?=/openai/)", said)[0], re.findall(r"sk-bf-[\w-]+", said)[0]
     order = re.search(r"curl -s (\S+) .* -H 'Prefer: respond-async' -d '([^']+)'", said)
     assert order is not None
-    with httpx.Client(headers={"authorization": f"Bearer {key}"}, base_url=gateway, timeout=SECONDS) as http:
+    with httpx2.Client(headers={"authorization": f"Bearer {key}"}, base_url=gateway, timeout=SECONDS) as http:
         answer = http.post(order[1], content=order[2], headers={"prefer": "respond-async"})
         assert (202, f"/jobs/{answer.json()['id']}") == (answer.status_code, answer.headers["location"])
         deadline = time.monotonic() + SECONDS

@@ -10,7 +10,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from tests.waiting import HANGS_SECONDS
@@ -64,7 +64,7 @@ def test_says_where_it_listens(app: Write) -> None:
     """When it listens, and not before, it says where, and how many functions it serves."""
     with running("localhost", "--port", "0", cwd=app()) as host:
         assert f"Functions host on {host.url} (1 functions)\n" == host.said
-        assert httpx.get(f"{host.url}/api/hello").text == "none"
+        assert httpx2.get(f"{host.url}/api/hello").text == "none"
 
 
 def test_says_what_it_does_not_serve(app: Write) -> None:
@@ -82,17 +82,17 @@ def test_local_settings(app: Write) -> None:
     """local.settings.json is the environment of the app, but what is set already stays."""
     settings = {"IsEncrypted": False, "Values": {"COLOUR": "red"}}
     with running("localhost", "--port", "0", cwd=app(local_settings=settings)) as host:
-        assert httpx.get(f"{host.url}/api/hello").text == "red"
+        assert httpx2.get(f"{host.url}/api/hello").text == "red"
     with running("localhost", "--port", "0", cwd=app(), env={"COLOUR": "blue"}) as host:
-        assert httpx.get(f"{host.url}/api/hello").text == "blue"
+        assert httpx2.get(f"{host.url}/api/hello").text == "blue"
 
 
 def test_route_prefix(app: Write) -> None:
     """The prefix of all routes is the one of host.json; outside of it there is an empty 404."""
     settings = {"version": "2.0", "extensions": {"http": {"routePrefix": "v1"}}}
     with running("localhost", "--port", "0", cwd=app(host=settings)) as host:
-        assert httpx.get(f"{host.url}/V1/hello").status_code == 200
-        answer = httpx.get(f"{host.url}/api/hello")
+        assert httpx2.get(f"{host.url}/V1/hello").status_code == 200
+        answer = httpx2.get(f"{host.url}/api/hello")
         assert (answer.status_code, answer.content) == (404, b"")
 
 
@@ -107,25 +107,25 @@ NO_PREFIX = {"extensions": {"http": {"routePrefix": ""}}}
 def test_reserved_paths_and_methods(app: Write) -> None:
     """The root, `admin` and `runtime` are the host's own; a method that nobody takes is an empty 404."""
     with running("localhost", "--port", "0", cwd=app(CATCH_ALL, host=NO_PREFIX)) as host:
-        assert "host is running" in httpx.get(host.url).text
+        assert "host is running" in httpx2.get(host.url).text
         for method, path in [("GET", "admin"), ("GET", "Admin/host/keys"), ("GET", "runtime/x"), ("POST", "x")]:
-            answer = httpx.request(method, f"{host.url}/{path}")
+            answer = httpx2.request(method, f"{host.url}/{path}")
             assert (answer.status_code, answer.content) == (404, b"")
-        assert httpx.get(f"{host.url}/administrators").text == "mine"
+        assert httpx2.get(f"{host.url}/administrators").text == "mine"
 
 
 def test_homepage_can_be_given_to_the_app(app: Write) -> None:
     """With AzureWebJobsDisableHomepage the root is the app's, if a function takes it, else an empty 204."""
     directory = app(CATCH_ALL, host=NO_PREFIX)
     with running("localhost", "--port", "0", cwd=directory, env={"AzureWebJobsDisableHomepage": "True"}) as host:
-        assert httpx.get(host.url).text == "mine"
-        assert ((answer := httpx.post(host.url)).status_code, answer.content) == (204, b"")
+        assert httpx2.get(host.url).text == "mine"
+        assert ((answer := httpx2.post(host.url)).status_code, answer.content) == (204, b"")
 
 
 def test_log(app: Write) -> None:
     """What the app logs goes to stderr at once, line by line as it is; the host adds nothing to it."""
     with running("localhost", "--port", "0", cwd=app()) as host:
-        httpx.get(f"{host.url}/api/hello")
+        httpx2.get(f"{host.url}/api/hello")
         assert host.complained() == "somebody said hello\n"
 
 
@@ -133,7 +133,7 @@ def test_log_of_a_failure(app: Write) -> None:
     """A function that raises is a traceback in the log, and an empty 500."""
     code = HELLO.replace("    return", "    raise LookupError('no such luck')\n    return")
     with running("localhost", "--port", "0", cwd=app(code)) as host:
-        answer = httpx.get(f"{host.url}/api/hello")
+        answer = httpx2.get(f"{host.url}/api/hello")
         assert (answer.status_code, answer.content) == (500, b"")
         log = host.complained().splitlines()
         assert (log[1], log[-1]) == ("Function hello failed", "LookupError: no such luck")
@@ -143,7 +143,7 @@ def test_cancellation_that_escapes(app: Write) -> None:
     """A function that lets a CancelledError out is told of it: in Azure its caller would wait for ever."""
     code = HELLO.replace("    return", "    raise asyncio.CancelledError\n    return")
     with running("localhost", "--port", "0", cwd=app(code)) as host:
-        assert httpx.get(f"{host.url}/api/hello").status_code == 500
+        assert httpx2.get(f"{host.url}/api/hello").status_code == 500
         assert "Function hello let a CancelledError out" in host.complained()
 
 
@@ -185,10 +185,10 @@ def test_stops_when_told(app: Write, number: signal.Signals) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     with running("localhost", "--port", port, cwd=app(code), env={"PORT": port}) as host:
-        with httpx.stream("GET", f"{host.url}/api/open") as answer:
+        with httpx2.stream("GET", f"{host.url}/api/open") as answer:
             parts = answer.iter_text()
             assert next(parts) == "begun,"
-            httpx.get(f"{host.url}/api/release", params={"signal": int(number)})
+            httpx2.get(f"{host.url}/api/release", params={"signal": int(number)})
             assert next(parts) == "ended"
         assert host.process.wait(10) == 0
         assert host.complained() == ""
@@ -207,7 +207,7 @@ def test_wrong_settings(app: Write) -> None:
 def test_no_wrong_settings(app: Write) -> None:
     """A `startup_error` of None or nothing is none."""
     with running("localhost", "--port", "0", cwd=app(HELLO + "startup_error = None")) as host:
-        assert httpx.get(f"{host.url}/api/hello").status_code == 200
+        assert httpx2.get(f"{host.url}/api/hello").status_code == 200
 
 
 CHECK = """
@@ -235,7 +235,7 @@ def test_what_only_a_check_can_find(app: Write) -> None:
     assert (1, "", "GATEWAY_VIRTUAL_KEYS has an id twice\n") == (done.returncode, done.stdout, done.stderr)
     assert (directory / "checked").exists()
     with running("localhost", "--port", "0", cwd=directory) as host:
-        assert httpx.get(f"{host.url}/api/hello").status_code == 200
+        assert httpx2.get(f"{host.url}/api/hello").status_code == 200
 
 
 def test_port_in_use(app: Write) -> None:

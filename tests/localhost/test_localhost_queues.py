@@ -10,7 +10,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 from azure.storage.queue import QueueClient
 
@@ -77,7 +77,7 @@ def put(queue: QueueClient, text: str) -> None:
 
 def seen(host: Running) -> list[object]:
     """What a function of the app has seen next."""
-    found: list[object] = httpx.get(f"{host.url}/api/seen", timeout=HANGS_SECONDS).json()
+    found: list[object] = httpx2.get(f"{host.url}/api/seen", timeout=HANGS_SECONDS).json()
     return found
 
 
@@ -160,7 +160,7 @@ def test_storage_out_of_reach(start: Start) -> None:
         address = f"http://127.0.0.1:{unused.getsockname()[1]}/devstoreaccount1"
         storage = f"AccountName=devstoreaccount1;AccountKey=AAAA;QueueEndpoint={address}"
         with start(TAKE + textwrap.dedent(code), AzureWebJobsStorage=storage) as host:
-            assert "tock" == httpx.get(f"{host.url}/api/tick").text
+            assert "tock" == httpx2.get(f"{host.url}/api/tick").text
             assert 0 == ended(host)
             line = f"The queues at {address}: cannot be reached. It is tried again; HTTP functions go on.\n"
             assert line == host.complained()

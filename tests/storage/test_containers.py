@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from adapters.azure_storage.blobs import BLOCK_BYTES, AzureBlobs
@@ -127,7 +127,7 @@ async def test_anybody_can_read_a_link_and_nothing_else(azure_blobs: AzureBlobs)
         await container.put(name, [name.encode()], content_type="image/png")
     link = await container.link("one.png", expires_at=utc_now() + dt.timedelta(hours=1))
     ended = await container.link("one.png", expires_at=utc_now() - dt.timedelta(seconds=1))
-    async with httpx.AsyncClient() as anybody:
+    async with httpx2.AsyncClient() as anybody:
         answer = await anybody.get(link)
         assert (200, b"one.png", "image/png") == (answer.status_code, answer.content, answer.headers["content-type"])
         bare = link.partition("?")[0]

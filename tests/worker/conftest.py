@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path  # noqa: TC003
 
-import httpx
+import httpx2
 import pytest
 
 from tests.waiting import HANGS_SECONDS
@@ -50,15 +50,15 @@ def localhost_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def worker(worker_url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def worker(worker_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the app under the worker."""
-    async with httpx.AsyncClient(base_url=worker_url, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=worker_url, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture(params=["worker", "localhost"])
-async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the app under each host in turn: what is true of one is true of the other."""
     url = request.getfixturevalue(f"{request.param}_url")
-    async with httpx.AsyncClient(base_url=url, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client

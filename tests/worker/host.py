@@ -26,7 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -146,7 +146,7 @@ class Host:
     def __init__(self, worker: Worker, prefix: str, log: Log) -> None:
         self._worker, self._log = worker, log
         self._tasks: set[asyncio.Task[None]] = set()
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=httpx.Limits())  # noqa: S113
+        self._client = httpx2.AsyncClient(timeout=None, trust_env=False, limits=httpx2.Limits())
         triggers = {name: http_trigger(worker.bindings(name)) for name in worker.functions}
         self._arguments = {name: trigger["name"] for name, trigger in triggers.items() if trigger}
         self._table = Table.of(Route.of(name, trigger, prefix) for name, trigger in triggers.items() if trigger)
@@ -222,7 +222,7 @@ class Host:
         headers.append((INVOCATION, invocation.encode()))
         outgoing = self._client.build_request(
             request.method,
-            httpx.URL(self._worker.http_uri).copy_with(raw_path=target),
+            httpx2.URL(self._worker.http_uri).copy_with(raw_path=target),
             headers=headers,
             content=upload() if has_body else None,
         )
@@ -239,7 +239,7 @@ class Host:
         return response
 
 
-async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _relay(answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_raw():
             yield chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from tests.waiting import HANGS_SECONDS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.worker.conftest import StartHost
 
 
-async def test_app_is_indexed(worker: httpx.AsyncClient) -> None:
+async def test_app_is_indexed(worker: httpx2.AsyncClient) -> None:
     """The worker finds every function, and tells the host its trigger."""
     functions = (await worker.get("/_host/functions")).json()
     echo, take = functions["echo"][0], functions["take"][0]
@@ -28,27 +28,27 @@ async def test_app_is_indexed(worker: httpx.AsyncClient) -> None:
     assert (take["type"], take["name"], take["queueName"]) == ("queueTrigger", "message", "poison")
 
 
-async def test_queue_message(worker: httpx.AsyncClient) -> None:
+async def test_queue_message(worker: httpx2.AsyncClient) -> None:
     """A queue trigger beside HTTP functions gets its message."""
     result = (await worker.post("/_host/queue/take", content="over here")).json()
     assert result == {"function": "take", "succeeded": True, "exception": ""}
     assert (await worker.get("/messages")).json() == ["over here"]
 
 
-async def test_failure_is_reported(worker: httpx.AsyncClient) -> None:
+async def test_failure_is_reported(worker: httpx2.AsyncClient) -> None:
     """What a function raises is the result of its invocation, which the host logs."""
     await worker.get("/fails")
     results = (await worker.get("/_host/results")).json()
     assert {"function": "fails", "succeeded": False, "exception": "LookupError: no such luck"} in results
 
 
-async def test_function_that_returns_nothing(worker: httpx.AsyncClient) -> None:
+async def test_function_that_returns_nothing(worker: httpx2.AsyncClient) -> None:
     """A function that returns None does not hang: it is an empty 500."""
     answer = await worker.get("/nothing")
     assert (answer.status_code, answer.content) == (500, b"")
 
 
-async def test_no_access_log(worker: httpx.AsyncClient) -> None:
+async def test_no_access_log(worker: httpx2.AsyncClient) -> None:
     """The web server in the worker logs no line for a request."""
     await worker.get("/sync/bob")
     log = (await worker.get("/_host/log")).json()
@@ -56,7 +56,7 @@ async def test_no_access_log(worker: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.slow
-async def test_nothing_is_kept(worker: httpx.AsyncClient) -> None:
+async def test_nothing_is_kept(worker: httpx2.AsyncClient) -> None:
     """After hundreds of calls the worker keeps no entry and no memory for any of them."""
 
     async def calls(count: int) -> None:
@@ -78,7 +78,7 @@ async def test_nothing_is_kept(worker: httpx.AsyncClient) -> None:
 async def test_request_that_nobody_announced(worker_host: StartHost) -> None:
     """A request with an invocation id that the worker was never told of is a 504, not a wait without end."""
     url = worker_host(APPS / "impatient")
-    async with httpx.AsyncClient(timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=HANGS_SECONDS, trust_env=False) as client:
         uri = (await client.get(f"{url}/_host/uri")).json()
         unknown = await client.get(f"{uri}/takes-longer", headers={"x-ms-invocation-id": "unknown"})
         without = await client.get(f"{uri}/takes-longer")
@@ -89,7 +89,7 @@ async def test_request_that_nobody_announced(worker_host: StartHost) -> None:
 async def test_patience_ends_when_the_function_begins(worker_host: StartHost) -> None:
     """A function may take as long as it likes: only the wait for its invocation is bounded."""
     url = worker_host(APPS / "impatient")
-    async with httpx.AsyncClient(timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=HANGS_SECONDS, trust_env=False) as client:
         assert (await client.get(f"{url}/api/takes-longer")).text == "done"
 
 

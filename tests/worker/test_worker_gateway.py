@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from tests.house import KEY, PROMPT, environment, events_of
@@ -36,21 +36,21 @@ def azure() -> Iterator[str]:
 
 
 @pytest.fixture
-async def gateway(worker_host: StartHost, azure: str) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(worker_host: StartHost, azure: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the gateway under the worker, with the key of team A."""
     url = worker_host(ROOT, environment(azure, GATEWAY_HEARTBEAT_SECONDS="0.05", **TRUST))
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client
 
 
 async def _emulated(azure: str, deployment: str) -> list[dict[str, object]]:
-    async with httpx.AsyncClient(base_url=azure, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=azure, trust_env=False) as client:
         calls = (await client.get("/emulator/calls", params={"deployment": deployment})).json()
     return list(calls["calls"] if isinstance(calls, dict) else calls)
 
 
-async def test_it_indexes(gateway: httpx.AsyncClient) -> None:
+async def test_it_indexes(gateway: httpx2.AsyncClient) -> None:
     """The worker finds every function, the one for every other path last by name."""
     functions = (await gateway.get("/_host/functions")).json()
     assert [
@@ -71,7 +71,7 @@ async def test_it_indexes(gateway: httpx.AsyncClient) -> None:
 async def test_it_indexes_whatever_the_settings(worker_host: StartHost) -> None:
     """With wrong settings the app is there all the same: 503 without a detail, and health says why."""
     url = worker_host(ROOT, {"AZURE_OPENAI_ENDPOINT": "ftp://nowhere"})
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
         answer = await client.post(IMAGES.format("gpt-image-1"), json=BODY)
         health = await client.get("/health")
     assert (503, "misconfigured") == (answer.status_code, answer.json()["error"]["code"])
@@ -79,13 +79,13 @@ async def test_it_indexes_whatever_the_settings(worker_host: StartHost) -> None:
     assert (200, {"status": "misconfigured"}) == (health.status_code, health.json())
 
 
-async def test_a_picture(gateway: httpx.AsyncClient) -> None:
+async def test_a_picture(gateway: httpx2.AsyncClient) -> None:
     """A picture comes as JSON."""
     answer = await gateway.post(IMAGES.format("gpt-image-1--fault-bytes-2000000"), json=BODY)
     assert (200, 2_000_000) == (answer.status_code, len(answer.json()["data"][0]["b64_json"]))
 
 
-async def test_a_key_for_a_while(gateway: httpx.AsyncClient) -> None:
+async def test_a_key_for_a_while(gateway: httpx2.AsyncClient) -> None:
     """A key is made, shown, changed, draws, and is gone; the description is there as well."""
     headers = {"authorization": f"Bearer {token()}"}
     body = {"name": "Team B", "deployments": ["*"]}
@@ -106,7 +106,7 @@ async def test_a_key_for_a_while(gateway: httpx.AsyncClient) -> None:
     assert [200, 200, 412, 200, 204, 401, 200] == [answer.status_code for answer in answers]
 
 
-async def test_events_come_one_by_one(gateway: httpx.AsyncClient) -> None:
+async def test_events_come_one_by_one(gateway: httpx2.AsyncClient) -> None:
     """An event is with the caller while upstream is still drawing: it falls silent after the first, and stays so."""
     body = {**BODY, "stream": True, "partial_images": 2}
     path = IMAGES.format("gpt-image-1--fault-stream-hang-after-1")
@@ -116,7 +116,7 @@ async def test_events_come_one_by_one(gateway: httpx.AsyncClient) -> None:
     assert ": keep-alive" == lines[-1]
 
 
-async def _until_silent(answer: httpx.Response) -> AsyncIterator[str]:
+async def _until_silent(answer: httpx2.Response) -> AsyncIterator[str]:
     """Yield the lines up to the first keep-alive behind an event."""
     seen_an_event = False
     async for line in answer.aiter_lines():
@@ -126,7 +126,7 @@ async def _until_silent(answer: httpx.Response) -> AsyncIterator[str]:
             return
 
 
-async def test_a_whole_stream(gateway: httpx.AsyncClient) -> None:
+async def test_a_whole_stream(gateway: httpx2.AsyncClient) -> None:
     """A stream has its partial images and ends with the picture."""
     answer = await gateway.post(IMAGES.format("gpt-image-1"), json={**BODY, "stream": True, "partial_images": 2})
     names = [name for name, _ in events_of(answer.text)]
@@ -134,20 +134,20 @@ async def test_a_whole_stream(gateway: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/", "/openai/nothing", "/api/governance"])
-async def test_other_paths(gateway: httpx.AsyncClient, path: str) -> None:
+async def test_other_paths(gateway: httpx2.AsyncClient, path: str) -> None:
     """Every other path is 404 in the one error shape."""
     answer = await gateway.get(path)
     assert (404, "not_found") == (answer.status_code, answer.json()["error"]["code"])
 
 
-async def test_other_methods(gateway: httpx.AsyncClient) -> None:
+async def test_other_methods(gateway: httpx2.AsyncClient) -> None:
     """Every other method on the path is 405 with the one that is taken."""
     answer = await gateway.put(IMAGES.format("gpt-image-1"), json=BODY)
     assert (405, "POST") == (answer.status_code, answer.headers["allow"])
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-async def test_a_client_that_leaves(gateway: httpx.AsyncClient, azure: str, stream: bool) -> None:
+async def test_a_client_that_leaves(gateway: httpx2.AsyncClient, azure: str, stream: bool) -> None:
     """A caller that leaves frees the connection to upstream, and the next call is answered."""
     name = f"gpt-image-1--fault-hang--worker-{stream}"
     with contextlib.suppress(TimeoutError):
@@ -160,7 +160,7 @@ async def test_a_client_that_leaves(gateway: httpx.AsyncClient, azure: str, stre
 
 
 @pytest.mark.slow
-async def test_nothing_is_left_behind(gateway: httpx.AsyncClient) -> None:
+async def test_nothing_is_left_behind(gateway: httpx2.AsyncClient) -> None:
     """Hundreds of calls leave no entries in the worker, and no memory but their rows in the ledger."""
     path = IMAGES.format("gpt-image-1--fault-bytes-1000")
 
@@ -185,7 +185,7 @@ async def test_lines_of_streams_reach_the_console(azure: str) -> None:
     env = environment(azure, FUNCTIONS_WORKER_RUNTIME="python", GATEWAY_DEADLINE_SECONDS="3000")
     with running("tests.worker.host", str(ROOT), cwd=ROOT, env=env) as host:
         headers = {"authorization": f"Bearer {KEY}", "x-request-id": "the-stream"}
-        async with httpx.AsyncClient(
+        async with httpx2.AsyncClient(
             base_url=host.url, headers=headers, timeout=HANGS_SECONDS, trust_env=False
         ) as client:
             answer = await client.post(IMAGES.format("gpt-image-1--fault-bytes-1000"), json={**BODY, "stream": True})

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def port(request: pytest.FixtureRequest) -> int:
     """Where uvicorn itself listens, in each host in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     if request.param == "worker":
-        url = httpx.get(f"{url}/_host/uri", trust_env=False).json()
+        url = httpx2.get(f"{url}/_host/uri", trust_env=False).json()
     return urlsplit(url).port or 0
 
 

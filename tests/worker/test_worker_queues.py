@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.house import KEY, PROMPT, environment, key_record
@@ -36,23 +36,23 @@ def mail(azurite: str) -> Mail:
 
 
 @pytest.fixture
-async def gateway(worker_host: StartHost, azure: str, azurite: str, mail: Mail) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(worker_host: StartHost, azure: str, azurite: str, mail: Mail) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the gateway under the worker, over Azurite, with the key of team A."""
     keys = [key_record(id="worker-team")]
     url = worker_host(ROOT, environment(azure, AzureWebJobsStorage=azurite, GATEWAY_VIRTUAL_KEYS=keys))
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
         yield client
 
 
-async def start(gateway: httpx.AsyncClient, function: str, text: str) -> dict[str, Any]:
+async def start(gateway: httpx2.AsyncClient, function: str, text: str) -> dict[str, Any]:
     """Start a function with a message as it is in the queue, and give what it came to."""
     answer = await gateway.post(f"/_host/queue/{function}", content=text.encode())
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def test_the_worker_finds_them_where_there_is_storage(gateway: httpx.AsyncClient) -> None:
+async def test_the_worker_finds_them_where_there_is_storage(gateway: httpx2.AsyncClient) -> None:
     """Beside those of HTTP, each on its queue."""
     functions = (await gateway.get("/_host/functions")).json()
     found = {name: bindings[0] for name, bindings in functions.items() if bindings[0]["type"] == "queueTrigger"}
@@ -62,7 +62,7 @@ async def test_the_worker_finds_them_where_there_is_storage(gateway: httpx.Async
     assert {"AzureWebJobsStorage"} == {binding["connection"] for binding in found.values()}
 
 
-async def test_a_job(gateway: httpx.AsyncClient, mail: Mail) -> None:
+async def test_a_job(gateway: httpx2.AsyncClient, mail: Mail) -> None:
     """Ordered over HTTP, carried out with its message, and seen over HTTP."""
     ordered = await gateway.post(IMAGES, json=BODY, headers={"prefer": "respond-async"})
     assert (202, "queued") == (ordered.status_code, ordered.json()["status"])
@@ -70,12 +70,12 @@ async def test_a_job(gateway: httpx.AsyncClient, mail: Mail) -> None:
     assert {"function": "run_job", "succeeded": True, "exception": ""} == await start(gateway, "run_job", text)
     job = (await gateway.get(ordered.headers["location"])).json()
     assert "succeeded" == job["status"]
-    async with httpx.AsyncClient() as anybody:
+    async with httpx2.AsyncClient() as anybody:
         assert 200 == (await anybody.get(job["answer"]["data"][0]["url"])).status_code
     assert [job["id"]] == [json.loads(event)["id"] for event in mail.read("image-events")]
 
 
-async def test_a_letter(gateway: httpx.AsyncClient, mail: Mail, prefix: str) -> None:
+async def test_a_letter(gateway: httpx2.AsyncClient, mail: Mail, prefix: str) -> None:
     """One that can be drawn, and one that nobody can read."""
     letter = {"id": prefix, "deployment": "gpt-image-1--fault-bytes-400", "virtual_key_id": "worker-team"}
     for text in (json.dumps({**letter, "request": BODY}), "draw a fox"):
@@ -87,7 +87,7 @@ async def test_a_letter(gateway: httpx.AsyncClient, mail: Mail, prefix: str) -> 
     assert [("image.generation.succeeded", True), ("image.generation.failed", False)] == told
 
 
-async def test_a_message_that_was_set_aside(gateway: httpx.AsyncClient, mail: Mail) -> None:
+async def test_a_message_that_was_set_aside(gateway: httpx2.AsyncClient, mail: Mail) -> None:
     """Its job has failed."""
     ordered = await gateway.post(IMAGES, json=BODY, headers={"prefer": "respond-async"})
     (text,) = mail.raw("image-jobs")
