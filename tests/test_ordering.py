@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
-from core.tasks import uninterrupted
 from tests.jobs.running import ANSWER_LOST, LIMITED, REFUSED, Town, settled
 
 if TYPE_CHECKING:
@@ -81,36 +80,3 @@ async def test_an_order_that_may_have_been_taken_keeps_its_name(monkeypatch: pyt
     assert (409, "idempotency_in_progress") == told(await town.call(**JOB))
     await town.deliver()
     assert (1, (0, 1)) == (town.asked, await town.account())
-
-
-async def test_work_is_done_to_its_end_and_undone_where_nobody_waits_for_it() -> None:
-    """Whoever asked for it is told afterwards that it was cancelled."""
-    gate, undone = asyncio.Event(), []
-
-    async def work() -> str:
-        await gate.wait()
-        return "done"
-
-    async def undo(what: str) -> None:
-        undone.append(what)
-
-    waiting = asyncio.ensure_future(uninterrupted(work(), undo=undo))
-    await settled()
-    waiting.cancel()
-    await settled()
-    assert not waiting.done()
-    gate.set()
-    await asyncio.wait({waiting})
-    assert (True, ["done"]) == (waiting.cancelled(), undone)
-
-
-async def test_work_that_fails_is_not_undone() -> None:
-    """There is nothing of it; and it fails where somebody waits."""
-
-    async def work() -> str:
-        raise ValueError("broken")
-
-    undone: list[Any] = []
-    with pytest.raises(ValueError, match="broken"):
-        await uninterrupted(work(), undo=undone.append)
-    assert [] == undone

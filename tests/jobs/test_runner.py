@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.domain.errors import LimitsUnavailable
 from core.jobs.store import MAX_TRIES
 from core.ledger.writer import LedgerWriter
+from core.storage.row_keys import COUNTERS
 from tests.fakes import Row
 from tests.jobs.running import ANSWER_LOST, DIES, DIES_AFTER, LIMITED, PICTURE, REFUSED, UNLIMITED, Died, Town, settled
+from tests.limits.shaky import ShakyTable
 
 if TYPE_CHECKING:
     from core.ledger.entry import Entry
@@ -201,6 +204,22 @@ async def test_a_key_that_has_got_limits_meanwhile() -> None:
     town.change_key(**LIMITED)
     await town.deliver()
     assert (0, 1) == await town.account()
+
+
+async def test_limits_that_cannot_be_read_fail_a_job_with_its_last_try() -> None:
+    """Until then its message comes again; nothing was asked."""
+    town = Town(key=UNLIMITED)
+    job_id = await town.order()
+    down = ShakyTable()
+    down.down = True
+    town.tables.table = lambda name, table=town.tables.table: down if name == COUNTERS else table(name)
+    town.change_key(**LIMITED)
+    with pytest.raises(LimitsUnavailable):
+        await town.built.workshop.carry_out(job_id, MAX_TRIES - 1)
+    assert "queued" == (await town.state(job_id))["status"]
+    await town.built.workshop.carry_out(job_id, MAX_TRIES)
+    job = await town.state(job_id)
+    assert ("failed", 503, 0) == (job["status"], job["error"]["status_code"], town.asked)
 
 
 async def test_a_key_that_has_lost_its_limits_meanwhile() -> None:

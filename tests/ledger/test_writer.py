@@ -13,7 +13,7 @@ from core.deployments.costs import Bill
 from core.ledger.last_used import last_used
 from core.ledger.totals import usd
 from core.storage.memory_tables import MemoryTables
-from core.storage.row_keys import COUNTERS, LEDGER, BilledParty
+from core.storage.row_keys import COUNTERS, LEDGER, BilledParty, callers_of, month_of
 from tests.limits.keeping import (
     DAY,
     NOON,
@@ -28,6 +28,7 @@ from tests.limits.keeping import (
 )
 
 if TYPE_CHECKING:
+    from core.ledger.entry import Entry
     from core.storage.tables import Tables
 
 LOGGER = "core.ledger.writer"
@@ -97,6 +98,19 @@ async def test_many_deployments_in_a_transaction() -> None:
     await Process(tables).keep(*(entry(deployment_used=f"d{number}") for number in range(70)))
     assert [99, 43] == tables.sizes
     assert 70 == (await report(tables)).totals.calls
+
+
+async def test_a_payer_is_listed_once() -> None:
+    """What is known to be listed costs no transaction of its own again."""
+    tables = UnsteadyTables(MemoryTables())
+    process = Process(tables)
+    await process.keep(entry(), entry(event_id="2"))
+    await process.keep(entry(event_id="3"))
+    await process.keep(entry("team-b"))
+    partition = callers_of(month_of(DAY))
+    assert ["team-a", "team-b"] == [
+        change.row.values["id"] for change in tables.elsewhere if change.row.partition == partition
+    ]
 
 
 async def test_writing_ends_with_the_last_row() -> None:
@@ -187,11 +201,15 @@ async def test_what_no_table_takes(caplog: pytest.LogCaptureFixture) -> None:
     assert any(message.startswith("1 calls are missing from the ledger") for message in caplog.messages)
 
 
-async def test_a_call_that_cannot_be_made_ready(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [entry(outcome=None), entry(TEAM_A, *[charge(possible_images=None)] * 2)],
+    ids=["no row can be made", "no sums can be made"],
+)
+async def test_a_call_that_cannot_be_made_ready(caplog: pytest.LogCaptureFixture, broken: Entry) -> None:
     """A fault of ours in one call is not met again and again: it is lost, and said, and all others are written."""
     tables = MemoryTables()
     process = Process(tables)
-    broken = entry(event_id="broken", outcome=None)
     with caplog.at_level(logging.ERROR):
         await process.keep(*(entry(event_id=str(number)) for number in range(3)), broken, entry(event_id="3"))
 

@@ -114,6 +114,8 @@ class UnsteadyTables:
         self.script = list(script)
         self.sizes: list[int] = []
         """How many changes each transaction had that was tried on the ledger's own table."""
+        self.elsewhere: list[Change] = []
+        """All changes of other tables."""
         self.gate: asyncio.Event | None = None
         """Waited for before each change."""
 
@@ -139,6 +141,7 @@ class _UnsteadyTable:
         if self._tables.gate is not None:
             await self._tables.gate.wait()
         if self._name != "GatewayLedger":
+            self._tables.elsewhere.extend(changes)
             return await self._table.change(*changes)
         self._tables.sizes.append(len(changes))
         match self._tables.script.pop(0) if self._tables.script else "":

@@ -194,11 +194,13 @@ def test_wrong_parts(parts, setting, wrong) -> None:
     assert wrong in message(error)
 
 
+@pytest.mark.parametrize("missing", [{"IDENTITY_ENDPOINT"}, {"IDENTITY_HEADER"}, IDENTITY.keys()], ids=sorted)
 @pytest.mark.parametrize("parts", [{"accountName": "mine"}, {"tableServiceUri": "https://mine.example"}])
-def test_an_app_without_an_identity(parts) -> None:
+def test_an_app_without_an_identity(parts, missing) -> None:
     """It is told so at the start, with what to do on one's own machine."""
+    variables = {name: value for name, value in IDENTITY.items() if name not in missing}
     with pytest.raises(SettingsError, match="no managed identity") as error:
-        read(**parts)
+        by_identity(variables, **parts)
     assert f"AzureWebJobsStorage__{next(iter(parts))}" == error.value.setting
     assert "UseDevelopmentStorage=true" in message(error)
 
