@@ -39,10 +39,10 @@ emulator: .venv/.local
 	@exec $(PYTHON) -m emulator --port $(EMULATOR_PORT)
 
 test: check .cache/clients/.done .cache/azurite/.done
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(PYTHON) -m pytest -n auto --dist worksteal
 
 test-fast: .venv/.dev .cache/clients/.done .cache/azurite/.done
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow"
+	$(PYTHON) -m pytest -n auto --dist worksteal -m "not slow"
 
 mutants: .venv/.dev .cache/azurite/.done
 	@exec $(PYTHON) -m tools.mutants $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
     from core.storage.account import StorageAccount
     from core.storage.tables import Tables
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run in one process more than there are cores, because many tests wait; the emulators need some memory each."""
+    return min((os.cpu_count() or 1) + 1, 6)
 
 
 def pytest_collection_finish() -> None:
