@@ -105,11 +105,27 @@ async def test_what_is_not_base64_is_handed_on_as_it_came_and_the_others_are_sto
     assert b"not base64!" in b"".join(hosted.answer.render())
 
 
-async def test_an_item_that_has_a_url_already_is_left_alone() -> None:
+URL = "https://example.com/x.png"
+
+
+@pytest.mark.parametrize(
+    ("item", "failed"),
+    [
+        ({"url": URL}, False),
+        ({"url": URL, "b64_json": base64.b64encode(PNG).decode()}, False),
+        ({"url": "", "b64_json": ""}, False),
+        ({"b64_json": ""}, True),
+        ({"b64_json": None}, True),
+        ({"b64_json": 5}, True),
+        ({}, False),
+    ],
+    ids=["a URL", "both", "both empty", "no base64", "null", "a number", "nothing"],
+)
+async def test_an_item_that_has_a_url_or_no_base64_is_left_alone(item: dict[str, Any], failed: bool) -> None:
     """Where the model itself gives a URL, it is passed on as it is."""
-    document = ImageJson({"data": [{"url": "https://example.com/x.png"}]})
+    document = ImageJson({"data": [item]})
     hosted = await pictures().host(document, base_url=BASE, seconds=5)
-    assert (False, document.value) == (hosted.failed, hosted.answer.value)
+    assert (failed, {"data": [item]}) == (hosted.failed, hosted.answer.value)
 
 
 async def test_a_store_with_addresses_gives_the_link() -> None:
