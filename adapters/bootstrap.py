@@ -22,9 +22,8 @@ from core.auth.virtual_keys import ConfiguredKeys
 from core.azure_openai.client import AzureOpenAI
 from core.azure_openai.response_reader import Patience
 from core.azure_openai.token_source import AZURE_OPENAI, STORAGE, NoIdentity
-from core.call import Bookkeeping
+from core.call import Accounting
 from core.gateway import Gateway
-from core.generation import Studio
 from core.idempotency import store
 from core.idempotency.store import IdempotencyStore
 from core.images import hosting
@@ -73,9 +72,9 @@ class App(Struct, frozen=True, kw_only=True):
 
     gateway: Gateway
     key_ring: KeyDirectory
-    workshop: JobRunner
-    letterbox: Callable[[], QueueConsumer]
-    """Gives the one letterbox, late as the administration."""
+    job_runner: JobRunner
+    queue_consumer: Callable[[], QueueConsumer]
+    """Gives the one consumer; it is imported and made with its first message."""
     takes_messages: bool
     """Whether there are queues from which the Functions host starts functions."""
     administration: Callable[[], AdminApi]
@@ -102,7 +101,7 @@ def compose(
     connection = connection or Http1Connection(connect_seconds=settings.connect_seconds)
     stores = stores or _stores(settings, connection, now, wait)
     tables = tables or stores.tables
-    generator = Executor(
+    executor = Executor(
         AzureOpenAI(connection, _tokens(settings, connection, now), clock=clock, now=now, patience=settings.patience),
         CircuitBreaker(clock),
         policy=settings.policy,
@@ -113,8 +112,8 @@ def compose(
     jwts = None if settings.jwt is None else _verifier(settings.jwt, connection, clock, now)
     keys = _Keys(settings, tables, clock=clock, now=now)
     authenticator = Authenticator(keys.ring, jwts, now)
-    governor = Limiter(tables, call_seconds=settings.limits.call, now=now, wait=wait, chance=chance)
-    bookkeeping = Bookkeeping(governor=governor, ledger=LedgerWriter(tables, clock=clock, wait=wait), now=now)
+    limiter = Limiter(tables, call_seconds=settings.limits.call, now=now, wait=wait, chance=chance)
+    accounting = Accounting(limiter=limiter, ledger=LedgerWriter(tables, clock=clock, wait=wait), now=now)
     hosted = ImageHosting(
         stores.blobs.container(hosting.CONTAINER),
         lifetime=settings.url_lifetime,
@@ -130,16 +129,16 @@ def compose(
         lease=lease_of(settings.job_seconds),
     )
     results = stores.blobs.container(RESULTS)
-    announcer = EventPublisher(stores.queues.queue(EVENTS), results)
-    workshop = JobRunner(
+    publisher = EventPublisher(stores.queues.queue(EVENTS), results)
+    job_runner = JobRunner(
         jobs=jobs,
         authenticator=authenticator,
         catalogue=settings.catalogue,
-        generator=generator,
-        bookkeeping=bookkeeping,
-        pictures=hosted,
+        executor=executor,
+        accounting=accounting,
+        hosting=hosted,
         results=ImageHosting(results, lifetime=settings.url_lifetime, now=now),
-        announcer=announcer,
+        events=publisher,
         queues=stores.queues,
         job_seconds=settings.job_seconds,
         patience=Patience(first_byte=settings.job_seconds, idle=settings.patience.idle),
@@ -147,34 +146,32 @@ def compose(
         wait=wait,
     )
     if isinstance(stores.queues, MemoryQueues):  # jobs are carried out in this process
-        stores.queues.queue(JOB_QUEUE).handled_by(workshop.carry_out)
+        stores.queues.queue(JOB_QUEUE).handled_by(job_runner.run)
     gateway = Gateway(
         authenticator=authenticator,
         catalogue=settings.catalogue,
-        bookkeeping=bookkeeping,
-        studio=Studio(
-            generator,
-            limits=settings.limits,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            clock=clock,
-            wait=wait,
-        ),
-        pictures=hosted,
-        once=IdempotencyStore(
+        accounting=accounting,
+        executor=executor,
+        limits=settings.limits,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        hosting=hosted,
+        idempotency=IdempotencyStore(
             tables.table(store.TABLE),
             stores.blobs.container(store.CONTAINER),
             now=now,
             lease=dt.timedelta(seconds=settings.limits.call + settings.limits.attempt) + LEASE_SLACK,
         ),
-        orders=JobsApi(jobs, authenticator, governor, job_seconds=settings.job_seconds),
+        jobs=JobsApi(jobs, authenticator, limiter, job_seconds=settings.job_seconds),
+        clock=clock,
+        wait=wait,
     )
     return App(
         gateway=gateway,
         key_ring=keys.ring,
-        workshop=workshop,
-        letterbox=cache(lambda: _letterbox(jobs, workshop)),
+        job_runner=job_runner,
+        queue_consumer=cache(lambda: _queue_consumer(jobs, job_runner)),
         takes_messages=settings.storage is not None,
-        administration=cache(lambda: _administration(keys, authenticator, governor, tables, now)),
+        administration=cache(lambda: _administration(keys, authenticator, limiter, tables, now)),
     )
 
 
@@ -203,7 +200,7 @@ class _Keys:
 
 
 def _administration(
-    keys: _Keys, authenticator: Authenticator, governor: Limiter, tables: Tables, now: Callable[[], dt.datetime]
+    keys: _Keys, authenticator: Authenticator, limiter: Limiter, tables: Tables, now: Callable[[], dt.datetime]
 ) -> AdminApi:
     from core.admin.http_api import AdminApi  # noqa: PLC0415 -- late, see Built
     from core.admin.keys import Keys  # noqa: PLC0415
@@ -213,15 +210,15 @@ def _administration(
     return AdminApi(
         authenticator=authenticator,
         keys=Keys(keys.setting, keys.stored, keys.cached, tables.table(COUNTERS), now),
-        usage=Usage(governor, UsageReports(tables)),
+        usage=Usage(limiter, UsageReports(tables)),
         now=now,
     )
 
 
-def _letterbox(jobs: JobStore, workshop: JobRunner) -> QueueConsumer:
+def _queue_consumer(jobs: JobStore, job_runner: JobRunner) -> QueueConsumer:
     from core.jobs.queue_requests import QueueConsumer  # noqa: PLC0415 -- late, see Built
 
-    return QueueConsumer(jobs, workshop)
+    return QueueConsumer(jobs, job_runner)
 
 
 def list_warnings(settings: Settings) -> list[str]:

@@ -1,187 +1,255 @@
-"""The books of one call: let through, settled, told, and written down once, whichever way it ends.
+"""What is known of one call: ids, times, caller, plan, admission, attempts. And its one closing, whichever way it ends.
 
 A call's reservation is settled when its generation has ended, which is bounded in time, and not when its answer has
-been read, which is not. Its line in the log and its entry in the ledger are written at the very end.
+been read, which is not. Its log line and its ledger row are written when it is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from core.deployments.costs import NO_COST, Bill, make_bill
+from core.deployments.route_plan import make_plan
 from core.domain.request import DEPLOYMENT_NAME
-from core.domain.response import Stream
+from core.errors_http import error_body
 from core.ledger.entry import entry_of
 from core.limits.limiter import Admission
-from core.responses.headers import limit_headers
+from core.routing.attempt_log import AttemptLog
 from core.storage.row_keys import BilledParty
 from core.telemetry.call_log import CallRecord
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from core.auth.caller import Caller
+    from core.deployments.catalogue import Catalogue
     from core.deployments.route_plan import RoutePlan
+    from core.domain.errors import GatewayError
     from core.domain.image_json import Buffer
     from core.domain.request import ImageRequest
-    from core.domain.response import HttpResponse
+    from core.domain.response import HttpResponse, Stream
     from core.ledger.writer import LedgerWriter
-    from core.limits.limit_status import LimitStatus
     from core.limits.limiter import Limiter
-    from core.responses.envelope import Envelope
-    from core.routing.executor import End
+    from core.routing.executor import End, Executor, GenerationTime, Show
+
+LEFT = "left"
+"""The outcome of a call whose caller went away before it was answered."""
 
 
-class Bookkeeping(Struct, frozen=True, kw_only=True):
-    """What the books of all calls are kept with."""
+class Accounting(Struct, frozen=True, kw_only=True):
+    """What every call is reserved, settled and written down with."""
 
-    governor: Limiter
+    limiter: Limiter
     ledger: LedgerWriter
     now: Callable[[], dt.datetime]
     """The wall clock, in UTC."""
 
-    def open(self, deployment: str, envelope: Envelope) -> Books:
-        """Open the books of a call for a deployment, by the name in its path."""
-        return Books(self, deployment, envelope)
-
     async def flush(self, seconds: float) -> None:
-        """Settle and write what waits, because the process ends; what cannot be within so many seconds is lost."""
-        await asyncio.gather(self.governor.flush(seconds), self.ledger.flush(seconds))
+        """Settle and write what waits, because the process ends. What takes longer than `seconds` is lost."""
+        await asyncio.gather(self.limiter.flush(seconds), self.ledger.flush(seconds))
 
 
-class Books:
-    """The books of one call. Filled in as the call is understood; to be closed, or left to the stream's closing."""
+class CallContext:
+    """One call, filled in as it is understood, and closed once."""
 
-    def __init__(self, parts: Bookkeeping, deployment: str, envelope: Envelope) -> None:
+    def __init__(
+        self, accounting: Accounting, *, deployment: str, event_id: str, clock: Callable[[], float], began_at: float
+    ) -> None:
+        """`deployment` is the one that was asked for, unchecked; `clock` is monotonic, in seconds, as is `began_at`."""
+        self.deployment = deployment if DEPLOYMENT_NAME.fullmatch(deployment) else "(not a name)"
+        self.event_id = event_id
+        self.clock = clock
+        self.began_at = began_at
         self.caller: Caller | None = None
         self.request: ImageRequest | None = None
         self.plan: RoutePlan | None = None
-        self._parts = parts
-        self._deployment = deployment if DEPLOYMENT_NAME.fullmatch(deployment) else "(not a name)"
-        self._envelope = envelope
+        self.api_version: str | None = None
+        """The dated version that the caller asked for."""
+        self.model_requested: str | None = None
+        self.stream = False
+        self.log = AttemptLog()
+        self.outcome = LEFT
+        """`picture`, `accepted`, `replayed`, or the code of the error that was answered."""
+        self.deployment_used: str | None = None
+        """The deployment that drew."""
+        self.first_event_ms: int | None = None
+        """Milliseconds until a stream's caller was sent the first image, finished or not."""
+        self._accounting = accounting
         self._admission: Admission | None = None
         self._bill: Bill | None = None
-        self._closed = False
+        self._is_closed = False
         self._is_handed_over = False
 
-    async def admit(self, *, overrun_seconds: float = 0.0) -> None:
+    @property
+    def latency_ms(self) -> int:
+        """Milliseconds since the call came in."""
+        return round((self.clock() - self.began_at) * 1000)
+
+    def note_first_event(self) -> None:
+        """Note that an image is sent as an event."""
+        if self.first_event_ms is None:
+            self.first_event_ms = self.latency_ms
+
+    # -- resolve and reserve --
+
+    def resolve(
+        self, catalogue: Catalogue, request: ImageRequest, deployment: str, api_version: str | None
+    ) -> RoutePlan:
+        """Make the plan of a request: what is authorised, counted, logged and called. Raises GatewayError."""
+        if self.caller is None:
+            raise AssertionError("a call is resolved for its caller")
+        self.request = request
+        self.model_requested = request.model
+        self.stream = request.streams
+        self.api_version = api_version
+        self.plan = make_plan(catalogue, request, deployment, self.caller.may_call)
+        return self.plan
+
+    async def reserve(self, *, overrun_seconds: float = 0.0) -> None:
         """Reserve what the call may use; `overrun_seconds` is how much longer than other calls it may take.
 
         Raises Forbidden, RateLimited, BudgetExceeded or LimitsUnavailable.
         """
         if self.caller is None or self.request is None or self.plan is None:
-            raise AssertionError("a call is let through once it has been understood")
-        self._admission = await self._parts.governor.admit(
+            raise AssertionError("a call reserves once it is resolved")
+        self._admission = await self._accounting.limiter.admit(
             self.caller, self.plan, self.request.images, overrun_seconds=overrun_seconds
         )
 
     @property
+    def admission(self) -> Admission | None:
+        """What was reserved; None: nothing was, or it has been handed over."""
+        return self._admission
+
+    @property
     def hold(self) -> Mapping[str, int | str] | None:
-        """What was reserved, for whoever will carry the call out; None: nothing was."""
+        """What was reserved, as JSON for the process that will carry the call out. None: nothing was."""
         return None if self._admission is None else self._admission.hold
 
     def hand_over(self) -> None:
-        """Leave what was reserved, and the entry in the ledger, to whoever carries the call out and has its `hold`."""
+        """Leave the reservation and the ledger row to the process that carries the call out and has its `hold`."""
         self._admission = None
         self._is_handed_over = True
 
-    def give_back(self) -> None:
-        """Give back what was reserved: nothing was asked, and whoever goes on will reserve anew."""
-        self._settle()
-
     def take_over(self, hold: Mapping[str, int | str]) -> None:
-        """Take what was reserved when the order was taken."""
+        """Take the reservation that another process made."""
         if self.caller is None:
-            raise AssertionError("a call is let through once it is known whose it is")
+            raise AssertionError("a reservation belongs to a caller")
         self._admission = Admission.of(self.caller, hold)
 
-    async def settled(self, generation: Awaitable[End]) -> End:
-        """Wait for the end of a generation, and settle what it came to, whichever way it ends."""
+    async def reserve_anew_unless_held(self, hold: Mapping[str, int | str] | None, *, seconds: float) -> None:
+        """Take over `hold` if it lasts for so many `seconds` more; else give it back, and reserve as a new call does.
+
+        A reservation whose lease ends counts no longer against its key, so nothing may be drawn for it.
+        Raises what `reserve` raises.
+        """
+        if hold is not None:
+            self.take_over(hold)
+            if self._admission is not None and self._admission.lasts(self._accounting.now(), seconds):
+                return
+            if self._admission is not None:
+                self._accounting.limiter.close(self._admission, NO_COST)
+            self._admission = None
+        await self.reserve(overrun_seconds=seconds)
+
+    async def generate(self, executor: Executor, *, time: GenerationTime, show: Show | None = None) -> End:
+        """Generate, and settle what that came to, whichever way it ends. Without `show` nobody sees partial images."""
+        if self.request is None or self.plan is None:
+            raise AssertionError("a call generates once it is resolved")
         try:
-            return await generation
-        finally:
-            self._settle()
-
-    def closed_with(self, reply: HttpResponse) -> HttpResponse:
-        """Close with the answer: now if all of it is there, else when its stream is closed."""
-        if isinstance(reply.body, tuple):
-            self.close(status=reply.status)
-            return reply
-        return replace(reply, body=_Recorded(reply.body, lambda: self.close(status=reply.status)))
-
-    async def with_limits(self, reply: HttpResponse) -> HttpResponse:
-        """The answer with what is left of the key's limits. Where the caller leaves meanwhile, its stream is closed."""
-        try:
-            return reply.with_headers(limit_headers(await self._standing()))
-        except asyncio.CancelledError:
-            if isinstance(reply.body, Stream):
-                await reply.body.aclose()
-            raise
-
-    def close(self, *, status: int | None) -> None:
-        """Write the call down, once; `status` None: the caller had gone before it was answered."""
-        if self._closed:
-            return
-        self._closed = True
-        bill = self._settle()
-        record = self._record(status)
-        record.write()
-        if self.caller is not None and not self._is_handed_over:
-            self._parts.ledger.note(
-                entry_of(
-                    record,
-                    payer=BilledParty(id=self.caller.id, is_admin=self.caller.is_admin),
-                    ended_at=self._parts.now(),
-                    request=self.request,
-                    plan=self.plan,
-                    bill=bill,
-                    first_event_ms=self._envelope.first_event_ms,
-                )
+            return await executor.generate(
+                self.plan,
+                self.log,
+                images=self.request.images,
+                partials=self.request.partials,
+                api_version=self.api_version,
+                event_id=self.event_id,
+                time=time,
+                show=show,
             )
+        finally:
+            self.settle()
 
-    async def _standing(self) -> LimitStatus | None:
-        """How the key stood when the call was let through; or how it stands now, where it was not."""
-        if self._admission is not None:
-            return self._admission.standing
-        return None if self.caller is None else await self._parts.governor.standing(self.caller)
+    # -- settle and close --
 
-    def _settle(self) -> Bill:
+    def settle(self) -> Bill:
         """Settle the reservation, once. A generation that goes on all the same counts as if it drew."""
         if self._bill is None:
-            self._bill = NO_COST if self.plan is None else make_bill(self.plan, self._envelope.journal)
+            self._bill = NO_COST if self.plan is None else make_bill(self.plan, self.log)
             if self._admission is not None:
-                self._parts.governor.close(self._admission, self._bill)
+                self._accounting.limiter.close(self._admission, self._bill)
         return self._bill
 
+    def close(self, *, status: int | None) -> None:
+        """Write the call down, once. `status` None: the caller had gone before it was answered."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        bill = self.settle()
+        record = self._record(status)
+        record.write()
+        if self.caller is None or self._is_handed_over:
+            return
+        self._accounting.ledger.note(
+            entry_of(
+                record,
+                payer=BilledParty(id=self.caller.id, is_admin=self.caller.is_admin),
+                ended_at=self._accounting.now(),
+                request=self.request,
+                plan=self.plan,
+                bill=bill,
+                first_event_ms=self.first_event_ms,
+            )
+        )
+
+    def close_with(self, response: HttpResponse) -> HttpResponse:
+        """Close with the answer: now if all of it is there, else when its stream is closed."""
+        if isinstance(response.body, tuple):
+            self.close(status=response.status)
+            return response
+        return replace(response, body=_ClosingStream(response.body, lambda: self.close(status=response.status)))
+
+    def error_json(self, error: GatewayError) -> dict[str, Any]:
+        """Build the error body of contract §5, with the attempts where upstream was called."""
+        self.outcome = error.code
+        summary = self.log.summary
+        return error_body(
+            error,
+            event_id=self.event_id,
+            model_requested=self.model_requested,
+            stream=self.stream,
+            attempts=summary.as_json() if summary.entries or summary.calls else None,
+        )
+
     def _record(self, status: int | None) -> CallRecord:
-        envelope, trail = self._envelope, self._envelope.journal.trail
-        is_lost = envelope.outcome == "left" and not trail.costs_nothing
+        summary = self.log.summary
+        is_lost = self.outcome == LEFT and not summary.costs_nothing
         return CallRecord(
-            event_id=envelope.event_id,
+            event_id=self.event_id,
             caller=None if self.caller is None else self.caller.id,
-            deployment=self._deployment,
-            deployment_used=envelope.deployment_used,
-            stream=envelope.stream,
-            outcome=envelope.outcome,
-            attempts=trail.calls,
-            tried=tuple(f"{trace.deployment} {trace.outcome} {trace.status or '-'}" for trace in trail.lines),
+            deployment=self.deployment,
+            deployment_used=self.deployment_used,
+            stream=self.stream,
+            outcome=self.outcome,
+            attempts=summary.calls,
+            tried=tuple(f"{entry.deployment} {entry.outcome} {entry.status or '-'}" for entry in summary.lines),
             status=status,
-            latency_ms=envelope.latency_ms,
-            perhaps_billed=trail.perhaps_billed or is_lost,
+            latency_ms=self.latency_ms,
+            perhaps_billed=summary.perhaps_billed or is_lost,
         )
 
 
-class _Recorded:
-    """A stream, with the books closed once it has been closed."""
+class _ClosingStream:
+    """A stream that runs something once it has been closed."""
 
-    def __init__(self, stream: Stream, at_the_end: Callable[[], None]) -> None:
+    def __init__(self, stream: Stream, on_close: Callable[[], None]) -> None:
         self._stream = stream
-        self._at_the_end = at_the_end
+        self._on_close = on_close
 
     def __aiter__(self) -> AsyncIterator[Buffer]:
         return self._stream.__aiter__()
@@ -190,4 +258,4 @@ class _Recorded:
         try:
             await self._stream.aclose()
         finally:
-            self._at_the_end()
+            self._on_close()

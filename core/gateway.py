@@ -1,4 +1,4 @@
-"""The walk of a call through the house: who → what → where, and may they, and can they still → do it → answer."""
+"""The walk of a generation: who calls → what for → where, and may they → is it within their limits → draw → answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from core.auth.credentials import read_credential
+from core.call import CallContext
 from core.deployments.parameters import gives_url
-from core.deployments.route_plan import make_plan
 from core.domain.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -21,31 +21,32 @@ from core.domain.errors import (
     Stopping,
 )
 from core.domain.request import DEPLOYMENT_NAME, parse_api_version, parse_request
-from core.domain.response import HttpResponse
-from core.generation import Wish
+from core.domain.response import HttpResponse, Stream
+from core.generation_task import GenerationTask, Shutdown
 from core.idempotency.key import accepts_duplicate, read_idempotency_key
 from core.idempotency.replay import StoredBody, release, replay, store_response
 from core.idempotency.store import IdempotencyClaim
 from core.images.hosting import NAME, CallHosting
 from core.jobs.http_api import prefers_job
 from core.refusals import refusal, request_id
-from core.responses.envelope import Envelope
+from core.responses.headers import limit_headers
+from core.responses.json import respond_json
+from core.responses.response_builder import ResponseBuilder, error_response
+from core.responses.sse import respond_stream
 from core.tasks import uninterrupted
 from core.telemetry.call_log import write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from core.auth.authenticator import Authenticator
-    from core.auth.caller import Caller
-    from core.call import Bookkeeping, Books
+    from core.call import Accounting
     from core.deployments.catalogue import Catalogue
-    from core.deployments.route_plan import RoutePlan
-    from core.domain.request import ImageRequest
-    from core.generation import Studio
     from core.idempotency.store import IdempotencyStore, StoredResponse
     from core.images.hosting import ImageHosting
     from core.jobs.http_api import JobsApi
+    from core.limits.limit_status import LimitStatus
+    from core.routing.executor import End, Executor, TimeLimits
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -69,176 +70,197 @@ class Call(Struct, frozen=True, kw_only=True):
         raise self.body
 
 
-class _Checked(Struct, frozen=True, kw_only=True):
-    """A call that may be made."""
-
-    call: Call
-    caller: Caller
-    request: ImageRequest
-    plan: RoutePlan
-    api_version: str | None
-
-
 class Gateway:
-    """Answers calls. Built once, by `bootstrap`."""
+    """Answers calls. Built once, by `adapters.bootstrap`."""
 
     def __init__(
         self,
         *,
         authenticator: Authenticator,
         catalogue: Catalogue,
-        bookkeeping: Bookkeeping,
-        studio: Studio,
-        pictures: ImageHosting,
-        once: IdempotencyStore,
-        orders: JobsApi,
+        accounting: Accounting,
+        executor: Executor,
+        limits: TimeLimits,
+        heartbeat_seconds: float,
+        hosting: ImageHosting,
+        idempotency: IdempotencyStore,
+        jobs: JobsApi,
+        clock: Callable[[], float],
+        wait: Callable[[float], Awaitable[None]],
     ) -> None:
+        """`clock` is monotonic, in seconds; `wait` lets seconds go by."""
         self._authenticator = authenticator
         self._catalogue = catalogue
-        self._bookkeeping = bookkeeping
-        self._studio = studio
-        self._pictures = pictures
-        self._once = once
-        self._orders = orders
-
-    @property
-    def clock(self) -> Callable[[], float]:
+        self._accounting = accounting
+        self._executor = executor
+        self._limits = limits
+        self._heartbeat_seconds = heartbeat_seconds
+        self._hosting = hosting
+        self._idempotency = idempotency
+        self._jobs = jobs
+        self.clock = clock
         """Monotonic, in seconds; `Call.arrived_at` is by it."""
-        return self._studio.clock
+        self._wait = wait
+        self._shutdown = Shutdown()
 
-    async def generate_image(self, call: Call) -> HttpResponse:
+    async def generate_image(self, request: Call) -> HttpResponse:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
-        began_at = self.clock() if call.arrived_at is None else call.arrived_at
-        envelope = Envelope(event_id=request_id(call.headers), clock=self.clock, began_at=began_at)
-        books = self._bookkeeping.open(call.deployment, envelope)
+        call = CallContext(
+            self._accounting,
+            deployment=request.deployment,
+            event_id=request_id(request.headers),
+            clock=self.clock,
+            began_at=self.clock() if request.arrived_at is None else request.arrived_at,
+        )
         try:
-            reply = books.closed_with(await self._reply(call, envelope, books))
+            response = call.close_with(await self._guarded(request, call))
         except asyncio.CancelledError:
-            books.close(status=None)
+            call.close(status=None)
             raise
-        reply = await books.with_limits(reply)
-        return reply.with_headers({"x-request-id": envelope.event_id})
+        response = await self._with_limits(call, response)
+        return response.with_headers({"x-request-id": call.event_id})
 
-    async def _reply(self, call: Call, envelope: Envelope, books: Books) -> HttpResponse:
+    async def _guarded(self, request: Call, call: CallContext) -> HttpResponse:
         try:
-            return await self._answer(call, envelope, books)
+            return await self._answer(request, call)
         except GatewayError as error:
-            return envelope.refused(error)
+            return error_response(call, error)
         except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer
-            write_fault(fault, envelope.event_id)
-            return envelope.refused(InternalFault(retry_safe=envelope.journal.trail.costs_nothing))
+            write_fault(fault, call.event_id)
+            return error_response(call, InternalFault(retry_safe=call.log.summary.costs_nothing))
 
-    async def _answer(self, call: Call, envelope: Envelope, books: Books) -> HttpResponse:
-        caller = books.caller = await self._authenticator.caller_of(read_credential(call.headers))
-        if DEPLOYMENT_NAME.fullmatch(call.deployment) is None:
+    async def _answer(self, request: Call, call: CallContext) -> HttpResponse:
+        call.caller = await self._authenticator.caller_of(read_credential(request.headers))
+        if DEPLOYMENT_NAME.fullmatch(request.deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
-        request = books.request = parse_request(call.whole_body)
-        envelope.model_requested = request.model
-        envelope.stream = request.streams
-        api_version = parse_api_version([value for name, value in call.query if name.lower() == "api-version"])
-        plan = books.plan = make_plan(self._catalogue, request, call.deployment, caller.may_call)
-        checked = _Checked(call=call, caller=caller, request=request, plan=plan, api_version=api_version)
-        later = prefers_job(call.headers) and not request.streams
-        return await (self._order(checked, envelope, books) if later else self._draw(checked, envelope, books))
+        image_request = parse_request(request.whole_body)
+        api_version = parse_api_version([value for name, value in request.query if name.lower() == "api-version"])
+        call.resolve(self._catalogue, image_request, request.deployment, api_version)
+        if prefers_job(request.headers) and not image_request.streams:
+            return await self._submit_job(request, call)
+        return await self._generate(request, call)
 
-    async def _draw(self, checked: _Checked, envelope: Envelope, books: Books) -> HttpResponse:
-        """Draw now; under a name, once."""
-        if self._studio.is_closed:
+    async def _generate(self, request: Call, call: CallContext) -> HttpResponse:
+        """Generate now; under an idempotency key, once."""
+        if self._shutdown.has_begun:
             raise Stopping(retry_safe=True)
-        hosting = self._hosting(checked, envelope)
-        claim = await self._claim(checked, envelope, later=False)
+        builder = ResponseBuilder(call, self._call_hosting(request, call))
+        claim = await self._claim(request, call, later=False)
         if isinstance(claim, HttpResponse):
             return claim
         try:
-            await books.admit(overrun_seconds=0.0 if claim is None else self._studio.overrun_seconds)
+            await call.reserve(overrun_seconds=0.0 if claim is None else self._limits.attempt)
         except BaseException:
-            await release(claim, event_id=envelope.event_id)
+            await release(claim, event_id=call.event_id)
             raise
-        wish = Wish(request=checked.request, plan=checked.plan, api_version=checked.api_version, hosting=hosting)
-        return await self._studio.draw(wish, envelope, books, claim)
+        time = self._limits.time(call.began_at, overruns=claim is not None)
+        task = GenerationTask(
+            lambda show: call.generate(self._executor, time=time, show=show),
+            self._shutdown,
+            call,
+            seconds=self._seconds_left(call),
+            store=None if claim is None else self._storing(claim, builder),
+        )
+        if call.stream:
+            return await respond_stream(task, builder, heartbeat_seconds=self._heartbeat_seconds)
+        return await respond_json(task, builder)
 
-    async def _order(self, checked: _Checked, envelope: Envelope, books: Books) -> HttpResponse:
-        """Take an order for a job; under a name, once. It is taken whole or not at all, whoever leaves meanwhile."""
-        base_url = self._base_url(checked.call)
+    def _storing(self, claim: IdempotencyClaim, builder: ResponseBuilder) -> Callable[[End], Awaitable[None]]:
+        async def store(end: End) -> None:
+            await store_response(claim, await builder.build(end), event_id=builder.call.event_id, wait=self._wait)
+
+        return store
+
+    async def _submit_job(self, request: Call, call: CallContext) -> HttpResponse:
+        """Accept a job; under an idempotency key, once. Accepted whole or not at all, whoever leaves meanwhile."""
+        base_url = self._base_url(request)
         if base_url is None:
             raise _no_address("Jobs answer with URLs, and this gateway has no address at which", "Prefer")
-        claim = await self._claim(checked, envelope, later=True)
+        claim = await self._claim(request, call, later=True)
         if isinstance(claim, HttpResponse):
             return claim
-        return await uninterrupted(self._ordered(checked, envelope, books, base_url, claim))
+        return await uninterrupted(self._accept_job(request, call, base_url, claim))
 
-    async def _ordered(
-        self, checked: _Checked, envelope: Envelope, books: Books, base_url: str, claim: IdempotencyClaim | None
+    async def _accept_job(
+        self, request: Call, call: CallContext, base_url: str, claim: IdempotencyClaim | None
     ) -> HttpResponse:
         try:
-            reply = await self._orders.submit(
-                checked.caller,
-                books,
-                deployment=checked.call.deployment,
-                api_version=checked.api_version,
-                body=checked.call.whole_body,
-                base_url=base_url,
-                event_id=envelope.event_id,
+            response = await self._jobs.submit(
+                call, deployment=request.deployment, body=request.whole_body, base_url=base_url
             )
         except GatewayError as error:
             if error.retry_safe or not isinstance(error, RecordsUnavailable):  # else the job may be carried out
-                await release(claim, event_id=envelope.event_id)
+                await release(claim, event_id=call.event_id)
             raise
-        envelope.outcome = "accepted"
+        call.outcome = "accepted"
         if claim is not None:
-            await store_response(claim, reply, event_id=envelope.event_id, wait=self._studio.wait)
-        return reply
+            await store_response(claim, response, event_id=call.event_id, wait=self._wait)
+        return response
 
-    async def _claim(
-        self, checked: _Checked, envelope: Envelope, *, later: bool
-    ) -> IdempotencyClaim | HttpResponse | None:
-        """Claim the name that a caller gave the call; or the answer that is kept under it. None: it has no name."""
-        call = checked.call
-        name = read_idempotency_key(
-            call.headers,
-            checked.caller,
-            checked.request,
-            deployment=call.deployment,
-            api_version=checked.api_version,
+    async def _claim(self, request: Call, call: CallContext, *, later: bool) -> IdempotencyClaim | HttpResponse | None:
+        """Claim the caller's idempotency key; or give the response that is stored under it. None: it sent no key."""
+        if call.caller is None or call.request is None:
+            raise AssertionError("a key is claimed once the call is resolved")
+        key = read_idempotency_key(
+            request.headers,
+            call.caller,
+            call.request,
+            deployment=request.deployment,
+            api_version=call.api_version,
             later=later,
         )
-        if name is None:
+        if key is None:
             return None
-        event_id = envelope.event_id
 
         async def give_back(claim: IdempotencyClaim | StoredResponse) -> None:
             if isinstance(claim, IdempotencyClaim):
-                await release(claim, event_id=event_id)
+                await release(claim, event_id=call.event_id)
 
-        accept_duplicate = accepts_duplicate(call.headers)
+        accept_duplicate = accepts_duplicate(request.headers)
         claim = await uninterrupted(
-            self._once.claim(name, event_id=event_id, accept_duplicate=accept_duplicate), undo=give_back
+            self._idempotency.claim(key, event_id=call.event_id, accept_duplicate=accept_duplicate), undo=give_back
         )
         if isinstance(claim, IdempotencyClaim):
             return claim
-        envelope.outcome = "replayed"
+        call.outcome = "replayed"
         return replay(claim)
 
-    def _base_url(self, call: Call) -> str | None:
-        return self._pictures.base_url(next((value for name, value in call.headers if name == "host"), None))
+    def _base_url(self, request: Call) -> str | None:
+        return self._hosting.base_url(next((value for name, value in request.headers if name == "host"), None))
 
-    def _hosting(self, checked: _Checked, envelope: Envelope) -> CallHosting | None:
+    def _call_hosting(self, request: Call, call: CallContext) -> CallHosting | None:
         """What gives pictures their URLs, where they are asked for. Raises InvalidRequest where nothing can."""
-        request, plan = checked.request, checked.plan
-        if request.response_format != "url" or request.streams:
+        if call.request is None or call.plan is None or call.request.response_format != "url" or call.stream:
             return None
-        base_url = self._base_url(checked.call)
+        base_url = self._base_url(request)
         if base_url is not None:
-            return CallHosting(
-                pictures=self._pictures, base_url=base_url, seconds_left=lambda: self._studio.seconds_left(envelope)
-            )
-        if all(step.deployment.family is not None and gives_url(step.deployment.family) for step in plan.steps):
+            return CallHosting(pictures=self._hosting, base_url=base_url, seconds_left=lambda: self._seconds_left(call))
+        if all(step.deployment.family is not None and gives_url(step.deployment.family) for step in call.plan.steps):
             return None
         raise _no_address("This gateway has no address at which", "response_format", "; ask for b64_json")
 
+    def _seconds_left(self, call: CallContext) -> float:
+        """What is left of a call's time."""
+        return call.began_at + self._limits.call - self.clock()
+
+    async def _with_limits(self, call: CallContext, response: HttpResponse) -> HttpResponse:
+        """Add what is left of the key's limits. A caller that leaves meanwhile leaves its stream closed."""
+        try:
+            return response.with_headers(limit_headers(await self._limit_status(call)))
+        except asyncio.CancelledError:
+            if isinstance(response.body, Stream):
+                await response.body.aclose()
+            raise
+
+    async def _limit_status(self, call: CallContext) -> LimitStatus | None:
+        """How the key stood when the call was let through; or how it stands now, where it was not."""
+        if call.admission is not None:
+            return call.admission.standing
+        return None if call.caller is None else await self._accounting.limiter.standing(call.caller)
+
     async def picture(self, name: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
         """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""
-        content = None if self._pictures.own_address or not NAME.fullmatch(name) else await self._pictures.open(name)
+        content = None if self._hosting.own_address or not NAME.fullmatch(name) else await self._hosting.open(name)
         if content is None:
             return refusal(NotFound("There is no such picture, or no longer"), headers)
         return HttpResponse(
@@ -256,19 +278,19 @@ class Gateway:
 
     async def job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
         """Answer `GET /jobs/{id}`."""
-        return await self._orders.show(job_id, headers, request_id(headers))
+        return await self._jobs.show(job_id, headers, request_id(headers))
 
     async def cancel_job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
         """Answer `DELETE /jobs/{id}`."""
-        return await self._orders.cancel(job_id, headers, request_id(headers))
+        return await self._jobs.cancel(job_id, headers, request_id(headers))
 
     def end_calls(self) -> None:
         """End the calls that are still in flight, because the process ends: each is told so."""
-        self._studio.end_calls()
+        self._shutdown.begin()
 
     async def flush(self, seconds: float) -> None:
         """Keep what the calls so far came to, because the process ends; what cannot be kept in time is lost."""
-        await self._bookkeeping.flush(seconds)
+        await self._accounting.flush(seconds)
 
 
 def _no_address(what: str, param: str, cure: str = "") -> InvalidRequest:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from core.domain.errors import BodyTooLarge, BodyTooSlow, GatewayError, MethodNotAllowed, Misconfigured, NotFound
 from core.domain.request import MAX_BODY_BYTES
-from core.responses.envelope import Envelope
+from core.domain.response import json_response
+from core.errors_http import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,9 @@ def request_id(headers: Sequence[tuple[str, str]]) -> str:
 def refusal(error: GatewayError, headers: Sequence[tuple[str, str]]) -> HttpResponse:
     """Answer a call that no gateway needs to be built for: an unknown path, a wrong method, wrong settings."""
     event_id = request_id(headers)
-    envelope = Envelope(event_id=event_id, clock=lambda: 0.0, began_at=0.0)
-    return envelope.refused(error).with_headers({"x-request-id": event_id})
+    value = error_body(error, event_id=event_id, model_requested=None, stream=False)
+    once = {} if error.retry_safe else {"x-should-retry": "false"}
+    return json_response(error.status, value, {**error.headers, **once, "x-request-id": event_id})
 
 
 def unknown_path(headers: Sequence[tuple[str, str]]) -> HttpResponse:

@@ -35,25 +35,25 @@ def queue_functions(built: Callable[[], App]) -> func.Blueprint:
     @functions.queue_trigger(arg_name="message", queue_name=JOBS, connection=STORAGE)
     async def run_job(message: func.QueueMessage) -> None:
         """Carry out a job."""
-        await built().workshop.carry_out(text_of(message), message.dequeue_count or 1)
+        await built().job_runner.run(text_of(message), message.dequeue_count or 1)
 
     @functions.function_name("end_job")
     @functions.queue_trigger(arg_name="message", queue_name=JOBS + SET_ASIDE, connection=STORAGE)
     async def end_job(message: func.QueueMessage) -> None:
         """End a job whose message was tried too often: it has failed."""
-        await built().workshop.carry_out(text_of(message), POISON_DELIVERY)
+        await built().job_runner.run(text_of(message), POISON_DELIVERY)
 
     @functions.function_name("take_request")
     @functions.queue_trigger(arg_name="message", queue_name=REQUESTS, connection=STORAGE)
     async def take_request(message: func.QueueMessage) -> None:
         """Draw what a message asks for."""
-        await built().letterbox().take(text_of(message), message.id or "", message.dequeue_count or 1)
+        await built().queue_consumer().consume(text_of(message), message.id or "", message.dequeue_count or 1)
 
     @functions.function_name("end_request")
     @functions.queue_trigger(arg_name="message", queue_name=REQUESTS + SET_ASIDE, connection=STORAGE)
     async def end_request(message: func.QueueMessage) -> None:
         """End what a message asked for that was tried too often: it has failed."""
-        await built().letterbox().take(text_of(message), message.id or "", POISON_DELIVERY)
+        await built().queue_consumer().consume(text_of(message), message.id or "", POISON_DELIVERY)
 
     return functions
 

@@ -139,11 +139,11 @@ def estimate(step: PlanStep, images: int) -> int | None:
     return None if tokens is None else price.cost(tokens)
 
 
-def make_bill(plan: RoutePlan | None, journal: Consumption) -> Bill:
+def make_bill(plan: RoutePlan | None, log: Consumption) -> Bill:
     """The bill of a call, complete or broken off, from what its attempts drew. `plan` None: it never came to one."""
     if plan is None:
         return NO_COST
-    charges = [_charge(plan.steps[consumed.step], consumed) for consumed in journal.consumed]
+    charges = [_charge(plan.steps[consumed.step], consumed) for consumed in log.consumed]
     return Bill(charges=tuple(charge for charge in charges if charge is not None))
 
 

@@ -65,6 +65,11 @@ class ImageJson(Struct, frozen=True):
         lifter.feed(bytes(body))
         return lifter.document()
 
+    @property
+    def held_bytes(self) -> int:
+        """The size of its base64 texts, in bytes."""
+        return sum(len(piece) for pieces in self.literals.values() for piece in pieces)
+
     def render(self) -> list[Buffer]:
         """The JSON as pieces to be sent one after the other; the pictures among them are not copied."""
         text = orjson.dumps(self.value)

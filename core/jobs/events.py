@@ -31,7 +31,7 @@ class EventPublisher:
         self._events = events
         self._results = results
 
-    async def announce(self, job: Job) -> None:
+    async def publish(self, job: Job) -> None:
         """Put the outcome where it is expected, and say so. Raises StoreUnavailable. Twice does no harm."""
         if job.order.result is not None and job.body is not None:
             await self._results.put(

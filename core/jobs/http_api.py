@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
 
     from core.auth.authenticator import Authenticator
-    from core.call import Books
+    from core.call import CallContext
     from core.domain.image_json import Buffer
     from core.jobs.job import Job
     from core.jobs.store import JobStore
@@ -57,44 +57,36 @@ def prefers_job(headers: Sequence[tuple[str, str]]) -> bool:
 class JobsApi:
     """Takes orders from callers, and tells them how they stand."""
 
-    def __init__(self, jobs: JobStore, authenticator: Authenticator, governor: Limiter, *, job_seconds: float) -> None:
+    def __init__(self, jobs: JobStore, authenticator: Authenticator, limiter: Limiter, *, job_seconds: float) -> None:
         """`job_seconds` is how long a job may take once it has begun."""
         self._jobs = jobs
         self._authenticator = authenticator
-        self._governor = governor
+        self._limiter = limiter
         self._seconds = job_seconds
 
-    async def submit(
-        self,
-        caller: Caller,
-        books: Books,
-        *,
-        deployment: str,
-        api_version: str | None,
-        body: bytes,
-        base_url: str,
-        event_id: str,
-    ) -> HttpResponse:
-        """Take an order whose request has been checked. Raises what `Books.admit` raises, or RecordsUnavailable."""
-        await books.admit(overrun_seconds=self._seconds + QUEUE_SECONDS)
+    async def submit(self, call: CallContext, *, deployment: str, body: bytes, base_url: str) -> HttpResponse:
+        """Accept a job for a resolved call. Raises what `CallContext.reserve` raises, or RecordsUnavailable."""
+        if call.caller is None:
+            raise AssertionError("a job belongs to a caller")
+        await call.reserve(overrun_seconds=self._seconds + QUEUE_SECONDS)
         order = JobRequest(
-            caller=caller.id,
-            is_admin=caller.is_admin,
-            narrowed_to=caller.narrowed_to,
+            caller=call.caller.id,
+            is_admin=call.caller.is_admin,
+            narrowed_to=call.caller.narrowed_to,
             deployment=deployment,
-            api_version=api_version,
+            api_version=call.api_version,
             request=body,
-            event_id=event_id,
+            event_id=call.event_id,
             base_url=base_url,
-            hold=books.hold,
+            hold=call.hold,
         )
         try:
             job = await self._jobs.submit(order)
         except StoreUnavailable as error:
             if error.perhaps_done:
-                books.hand_over()  # whoever carries it out settles, or the lease ends
+                call.hand_over()  # whoever runs the job settles, or the lease ends
             raise RecordsUnavailable(perhaps_done=error.perhaps_done) from None
-        books.hand_over()
+        call.hand_over()
         headers = {
             "location": f"/jobs/{job.id}",
             "preference-applied": PREFER,
@@ -118,7 +110,7 @@ class JobsApi:
         if not await self._jobs.cancel(job_id):
             raise JobNotQueued
         if order.hold is not None:  # twice does no harm
-            self._governor.close(Admission.of(Caller(id=order.caller), order.hold), NO_COST)
+            self._limiter.close(Admission.of(Caller(id=order.caller), order.hold), NO_COST)
         return await self._show(job_id, headers)
 
     async def _found(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Job:

@@ -47,11 +47,11 @@ class QueueRequest(BaseModel):
 class QueueConsumer:
     """Takes messages in."""
 
-    def __init__(self, jobs: JobStore, workshop: JobRunner) -> None:
+    def __init__(self, jobs: JobStore, runner: JobRunner) -> None:
         self._jobs = jobs
-        self._workshop = workshop
+        self._runner = runner
 
-    async def take(self, text: str, message_id: str, delivery: int) -> None:
+    async def consume(self, text: str, message_id: str, delivery: int) -> None:
         """Carry out what a message asks for; `delivery` counts its deliveries from 1.
 
         Raises what the message is to be delivered again for.
@@ -64,7 +64,7 @@ class QueueConsumer:
             refused = wrong
             order = _order(_name_of(text) or f"invalid-{_digest(message_id or text)}", "", "", b"")
         job = await self._jobs.accept(f"letter-{_digest(order.result or '')}", order, refused=refused)
-        await self._workshop.carry_out(job.id, delivery)
+        await self._runner.run(job.id, delivery)
 
 
 def _order(name: str, caller: str, deployment: str, request: bytes) -> JobRequest:

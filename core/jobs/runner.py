@@ -1,7 +1,7 @@
-"""Jobs: orders taken at the front door or from a queue, carried out where no caller waits, by the same walk as a call.
+"""Runs jobs: generations that no caller waits for, by the same steps as a call.
 
-What a job is and where it stands, `keeping.jobs` knows; here it is drawn. Whatever goes wrong before the model is asked
-is tried again with the message's next delivery; from then on there is one outcome, which is kept.
+What a job is and where it stands, `jobs.store` knows. Whatever goes wrong before the model is asked is tried again with
+the message's next delivery; from then on there is one outcome, which is stored.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from core.auth.caller import Caller
-from core.deployments.route_plan import make_plan
+from core.call import CallContext
 from core.domain.errors import GatewayError, GatewayFault, InternalFault, RecordsUnavailable
 from core.domain.request import parse_request
 from core.images.hosting import CallHosting
 from core.jobs.job import JobState, StillRunning
 from core.jobs.lost_job import JobAbandoned, fate
 from core.jobs.store import MAX_TRIES, QUEUE
-from core.responses.envelope import Envelope
-from core.responses.response_builder import ResponseBuilder
-from core.routing.executor import Time
+from core.responses.response_builder import ResponseBuilder, error_response
+from core.routing.executor import GenerationTime
 from core.routing.next_attempt import TryTarget
 from core.storage.tables import Changed, StoreUnavailable
 from core.telemetry.call_log import write_fault
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from core.auth.authenticator import Authenticator
     from core.azure_openai.response_reader import Patience
-    from core.call import Bookkeeping, Books
+    from core.call import Accounting
     from core.deployments.catalogue import Catalogue
     from core.domain.request import ImageRequest
     from core.domain.response import HttpResponse
@@ -46,15 +45,15 @@ if TYPE_CHECKING:
 POISON_DELIVERY: Final = MAX_TRIES + 1
 """The delivery of a message that the queue has set aside: its job ends now, and is not drawn."""
 QUEUE_SECONDS: Final = 3600.0
-"""How long what a job has reserved is held while it waits in the queue."""
-_KEEPING_WAITS: Final = (0.5, 2.0, 5.0, 10.0, 20.0, 30.0)
-"""How long it is waited before the store is tried again, in seconds: a picture has been paid for."""
+"""How long the reservation of a job is held while it waits in the queue. One that waits longer reserves anew."""
+_STORE_WAITS: Final = (0.5, 2.0, 5.0, 10.0, 20.0, 30.0)
+"""The pauses before the store is tried again, in seconds: a picture has been paid for."""
 _SLACK: Final = dt.timedelta(seconds=120)
-"""For storing pictures and keeping the outcome, and for clocks that differ."""
+"""For storing pictures and the outcome, and for clocks that differ."""
 
 
 class JobRunner:
-    """Where jobs are carried out."""
+    """Runs jobs."""
 
     def __init__(
         self,
@@ -62,36 +61,36 @@ class JobRunner:
         jobs: JobStore,
         authenticator: Authenticator,
         catalogue: Catalogue,
-        generator: Executor,
-        bookkeeping: Bookkeeping,
-        pictures: ImageHosting,
+        executor: Executor,
+        accounting: Accounting,
+        hosting: ImageHosting,
         results: ImageHosting,
-        announcer: EventPublisher,
+        events: EventPublisher,
         queues: Queues,
         job_seconds: float,
         patience: Patience,
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
     ) -> None:
-        """`results` stores the pictures of who came by a queue. `clock` is monotonic, in seconds."""
+        """`results` stores the pictures of jobs from a queue message. `clock` is monotonic, in seconds."""
         self._jobs = jobs
         self._authenticator = authenticator
         self._catalogue = catalogue
-        self._generator = generator
-        self._bookkeeping = bookkeeping
-        self._pictures = pictures
+        self._executor = executor
+        self._accounting = accounting
+        self._hosting = hosting
         self._results = results
-        self._announcer = announcer
+        self._events = events
         self._queues = queues
         self._seconds = job_seconds
         self._patience = patience
         self._clock = clock
         self._wait = wait
 
-    async def carry_out(self, job_id: str, delivery: int) -> None:
-        """Carry out the job that a message names; `delivery` counts its deliveries from 1.
+    async def run(self, job_id: str, delivery: int) -> None:
+        """Run the job that a message names; `delivery` counts the message's deliveries from 1.
 
-        Raises what the message is to be delivered again for.
+        Raises the error for which the message is to be delivered again.
         """
         try:
             job = await self._jobs.take(job_id)
@@ -102,128 +101,117 @@ class JobRunner:
                 await self._write_off(job)
             elif job.state is JobState.RUNNING:
                 job = await self._run(job, tries=max(delivery, job.tries))
-            await self._announcer.announce(job)
+            await self._events.publish(job)
             await self._jobs.announced(job)
         except StillRunning as busy:
-            # Nobody can tell yet whether its process lives. Whoever comes then will know.
+            # Nobody can tell yet whether its process lives. The next delivery will know.
             await self._queues.queue(QUEUE).send(job_id, delay_seconds=busy.seconds + 1)
         except Changed:
-            return  # whoever has it now sees to it
+            return  # another process has it now
 
     async def _run(self, job: Job, *, tries: int) -> Job:
-        """Draw, and keep what came of it. Raises what it may be tried again for, or Changed."""
-        run = _Run(self._jobs, job)
-        envelope, books = self._opened(job)
+        """Generate, and store the outcome. Raises the error for which it may be tried again, or Changed."""
+        attempt = _Try(self._jobs, job)
+        call = self._open_call(job)
         try:
-            reply = await self._reply(run, envelope, books, tries)
+            response = await self._respond(attempt, call, tries)
         except BaseException:
-            if run.asked and not envelope.journal.trail.costs_nothing:
-                books.close(status=None)
+            if attempt.asked and not call.log.summary.costs_nothing:
+                call.close(status=None)
             else:
-                await self._put_back(run.job, books)
+                await self._put_back(attempt.job, call)
             raise
-        books.close(status=reply.status)
-        return await self._kept(run.job, reply)
+        call.close(status=response.status)
+        return await self._store(attempt.job, response)
 
-    def _opened(self, job: Job) -> tuple[Envelope, Books]:
+    def _open_call(self, job: Job) -> CallContext:
         order = job.order
-        envelope = Envelope(event_id=order.event_id, clock=self._clock, began_at=self._clock())
-        books = self._bookkeeping.open(order.deployment, envelope)
+        now = self._clock()
+        call = CallContext(
+            self._accounting, deployment=order.deployment, event_id=order.event_id, clock=self._clock, began_at=now
+        )
         if order.result is None or job.asked:  # the key was let through, whatever has become of it
-            books.caller = Caller(id=order.caller, is_admin=order.is_admin)
-        if order.hold is not None:
-            books.take_over(order.hold)
-        return envelope, books
+            call.caller = Caller(id=order.caller, is_admin=order.is_admin)
+            if order.hold is not None:
+                call.take_over(order.hold)
+        return call
 
-    async def _put_back(self, job: Job, books: Books) -> None:
+    async def _put_back(self, job: Job, call: CallContext) -> None:
         """Leave a job for which nothing was sent to the next delivery."""
         if job.asked:
-            # It was written down, and then it did not come to that: what was reserved has been given back.
+            # It was noted as asked, and then it did not come to that: the reservation has been given back.
             job = replace(job, order=replace(job.order, hold=None))
         if job.order.hold is None:
-            books.give_back()
+            call.settle()
         else:
-            books.hand_over()
+            call.hand_over()
         await self._jobs.put_back(job)
 
-    async def _reply(self, run: _Run, envelope: Envelope, books: Books, tries: int) -> HttpResponse:
-        """What came of it. Raises what it may be tried again for, or Changed."""
+    async def _respond(self, attempt: _Try, call: CallContext, tries: int) -> HttpResponse:
+        """Give the outcome as a response. Raises the error for which it may be tried again, or Changed."""
         if tries > MAX_TRIES:
-            return envelope.refused(JobAbandoned())
+            return error_response(call, JobAbandoned())
         try:
-            return await self._drawn(run, envelope, books)
+            return await self._generate(attempt, call)
         except Changed:
             raise
         except Exception as fault:
             if isinstance(fault, GatewayError) and not isinstance(fault, GatewayFault):
-                return envelope.refused(fault)
-            if tries < MAX_TRIES and not run.asked:
+                return error_response(call, fault)
+            if tries < MAX_TRIES and not attempt.asked:
                 raise
-            return envelope.refused(_as_error(fault, run))
+            return error_response(call, _as_error(fault, attempt))
 
-    async def _drawn(self, run: _Run, envelope: Envelope, books: Books) -> HttpResponse:
-        order = run.job.order
-        caller = books.caller = await self._caller(order)
-        if order.hold is not None:
-            books.take_over(order.hold)
-        request = books.request = _wanted(order)
-        envelope.model_requested = request.model
-        plan = books.plan = make_plan(self._catalogue, request, order.deployment, caller.may_call)
-        if order.hold is None:
-            await books.admit(overrun_seconds=self._seconds)
-        await run.asking(books.hold)
+    async def _generate(self, attempt: _Try, call: CallContext) -> HttpResponse:
+        order = attempt.job.order
+        call.caller = await self._find_caller(order)
+        call.resolve(self._catalogue, _parse(order), order.deployment, order.api_version)
+        await call.reserve_anew_unless_held(order.hold, seconds=self._seconds)
+        await attempt.note_asked(call.hold)
         ends_at = self._clock() + self._seconds
-        drawing = self._generator.generate(
-            plan,
-            envelope.journal,
-            images=request.images,
-            api_version=order.api_version,
-            event_id=order.event_id,
-            time=Time(ends_at=ends_at, attempt_seconds=self._seconds, patience=self._patience),
-        )
-        end = await books.settled(drawing)
-        return await ResponseBuilder(envelope, self._hosting(order, ends_at)).compose(end)
+        time = GenerationTime(ends_at=ends_at, attempt_seconds=self._seconds, patience=self._patience)
+        end = await call.generate(self._executor, time=time)
+        return await ResponseBuilder(call, self._call_hosting(order, ends_at)).build(end)
 
-    async def _caller(self, order: JobRequest) -> Caller:
+    async def _find_caller(self, order: JobRequest) -> Caller:
         if order.is_admin:
             return Caller(id=order.caller, is_admin=True, narrowed_to=order.narrowed_to)
         return await self._authenticator.holder_of(order.caller, narrowed_to=order.narrowed_to)
 
-    def _hosting(self, order: JobRequest, ends_at: float) -> CallHosting:
+    def _call_hosting(self, order: JobRequest, ends_at: float) -> CallHosting:
         by_queue = order.result is not None
         return CallHosting(
-            pictures=self._results if by_queue else self._pictures,
+            pictures=self._results if by_queue else self._hosting,
             base_url=order.base_url,
             seconds_left=lambda: ends_at - self._clock(),
             folder=f"{order.result}/" if by_queue else "",
         )
 
-    async def _kept(self, job: Job, reply: HttpResponse) -> Job:
-        """Keep an outcome that may have been paid for, if it can be. Raises StoreUnavailable, Changed."""
-        for seconds in _KEEPING_WAITS:
+    async def _store(self, job: Job, response: HttpResponse) -> Job:
+        """Store an outcome that may have been paid for. Raises StoreUnavailable, Changed."""
+        for seconds in _STORE_WAITS:
             try:
-                return await self._jobs.finish(job, status=reply.status, body=reply.whole)
+                return await self._jobs.finish(job, status=response.status, body=response.whole)
             except StoreUnavailable:
                 await self._wait(seconds)
-        return await self._jobs.finish(job, status=reply.status, body=reply.whole)
+        return await self._jobs.finish(job, status=response.status, body=response.whole)
 
     async def _write_off(self, job: Job) -> None:
-        """Write down a job that nobody has carried to its end: what it had asked for may be billed."""
-        envelope, books = self._opened(job)
+        """Write down a job whose process died: what it had asked for may be billed."""
+        call = self._open_call(job)
         if job.asked:
             with suppress(GatewayError):  # its key or its deployment may be gone
-                caller = books.caller = await self._caller(job.order)
-                if job.order.hold is not None:
-                    books.take_over(job.order.hold)
-                books.request = _wanted(job.order)
-                books.plan = make_plan(self._catalogue, books.request, job.order.deployment, caller.may_call)
-                first = books.plan.steps[0].deployment
-                envelope.journal.begin(books.plan, TryTarget(step=0, target=first.targets[0]))
-                envelope.journal.sending()
-        books.close(status=envelope.refused(fate(asked=job.asked)).status)
+                order = job.order
+                call.caller = await self._find_caller(order)
+                if order.hold is not None:
+                    call.take_over(order.hold)  # now with the key's limits, which count what was drawn
+                plan = call.resolve(self._catalogue, _parse(order), order.deployment, order.api_version)
+                call.log.begin(plan, TryTarget(step=0, target=plan.steps[0].deployment.targets[0]))
+                call.log.sending()
+        call.close(status=error_response(call, fate(asked=job.asked)).status)
 
 
-class _Run:
+class _Try:
     """One try at a job, which knows whether the model has been asked."""
 
     def __init__(self, jobs: JobStore, job: Job) -> None:
@@ -232,11 +220,11 @@ class _Run:
 
     @property
     def asked(self) -> bool:
-        """Whether it is written down that the model is asked."""
+        """Whether it is noted that the model is asked."""
         return self.job.asked
 
-    async def asking(self, hold: Mapping[str, int | str] | None) -> None:
-        """Write down that the model is asked, before it is. Raises StoreUnavailable, Changed."""
+    async def note_asked(self, hold: Mapping[str, int | str] | None) -> None:
+        """Note that the model is asked, before it is. Raises StoreUnavailable, Changed."""
         self.job = await self._jobs.asking(self.job, hold)
 
 
@@ -245,17 +233,17 @@ def lease_of(job_seconds: float) -> dt.timedelta:
     return dt.timedelta(seconds=job_seconds) + _SLACK
 
 
-def _wanted(order: JobRequest) -> ImageRequest:
-    """The request of an order. Nobody is there to see it drawn, so it is no stream. Raises InvalidRequest."""
+def _parse(order: JobRequest) -> ImageRequest:
+    """The request of a job. Nobody is there to see it drawn, so it is no stream. Raises InvalidRequest."""
     request = parse_request(order.request)
     return request.model_copy(update={"stream": None, "partial_images": None})
 
 
-def _as_error(fault: Exception, run: _Run) -> GatewayError:
+def _as_error(fault: Exception, attempt: _Try) -> GatewayError:
     """A fault of ours as it is told where nobody tries again."""
     if isinstance(fault, GatewayError):
         return fault
     if isinstance(fault, StoreUnavailable):
-        return RecordsUnavailable(perhaps_done=run.asked)
-    write_fault(fault, run.job.order.event_id)
-    return InternalFault(retry_safe=not run.asked)
+        return RecordsUnavailable(perhaps_done=attempt.asked)
+    write_fault(fault, attempt.job.order.event_id)
+    return InternalFault(retry_safe=not attempt.asked)

@@ -90,6 +90,10 @@ class Admission(Struct, frozen=True, kw_only=True):
             perhaps_settled=True,
         )
 
+    def lasts(self, now: dt.datetime, seconds: float) -> bool:
+        """Whether its lease goes on for so many seconds more; `now` is the wall clock, in UTC."""
+        return (now - _EPOCH) // _MILLISECOND + seconds * 1000 < self.reservation.lease_ends
+
 
 class Limiter:
     """Lets calls through, and keeps account of them. One for each process."""

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from core.routing.attempt_log import AttemptSummary
 
 
-def answer_headers(step: PlanStep, trail: AttemptSummary, relayed: Mapping[str, str]) -> dict[str, str]:
+def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str, str]) -> dict[str, str]:
     """The headers of an answer that came from, or failed at, a step of the plan."""
     headers = {
         **relayed,
         "x-gateway-deployment": step.deployment.name,
         "x-gateway-fallback-index": str(step.fallback_index),
-        "x-gateway-attempts": str(trail.calls),
+        "x-gateway-attempts": str(summary.calls),
     }
     if isinstance(step.fitted, UpstreamBody) and step.fitted.dropped:
         headers["x-gateway-dropped-params"] = ", ".join(step.fitted.dropped)

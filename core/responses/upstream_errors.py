@@ -39,7 +39,7 @@ def failure_of(end: Failed) -> UpstreamFailure:
     message = (error.message if as_it_came else shown.message) or _MESSAGES[failure.kind]
     if failure.only_cooling:
         message = ONLY_COOLING
-    if (failure.only_cooling or failure.reason in GATEWAY_REASONS) and end.trail.costs_nothing:
+    if (failure.only_cooling or failure.reason in GATEWAY_REASONS) and end.summary.costs_nothing:
         message += NOTHING_DRAWN
     return UpstreamFailure(
         message,
@@ -49,7 +49,7 @@ def failure_of(end: Failed) -> UpstreamFailure:
         param=error.param if as_it_came else None,
         details=error.details if as_it_came else {},
         is_bifrost_error=not _upstream_said_so(failure),
-        retry_safe=not end.trail.perhaps_billed,
+        retry_safe=not end.summary.perhaps_billed,
         headers=_retry_headers(failure),
     )
 

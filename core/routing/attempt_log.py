@@ -43,7 +43,7 @@ class AttemptEntry(Struct, frozen=True, kw_only=True):
 class AttemptSummary(Struct, frozen=True, kw_only=True):
     """What was tried, in order."""
 
-    traces: tuple[AttemptEntry, ...] = ()
+    entries: tuple[AttemptEntry, ...] = ()
     calls: int = 0
     """How often upstream was called."""
     ambiguous: bool = False
@@ -63,13 +63,13 @@ class AttemptSummary(Struct, frozen=True, kw_only=True):
     @property
     def costs_nothing(self) -> bool:
         """Whether surely nothing was bought, for this caller or for nobody."""
-        return not self.perhaps_billed and all(trace.outcome != OutcomeKind.PICTURE for trace in self.traces)
+        return not self.perhaps_billed and all(trace.outcome != OutcomeKind.PICTURE for trace in self.entries)
 
     @property
     def lines(self) -> tuple[AttemptEntry, ...]:
         """All that was tried, with what has not ended."""
         unended = () if self.in_flight is None else (AttemptEntry(deployment=self.in_flight, outcome="in_flight"),)
-        return (*self.traces, *unended)
+        return (*self.entries, *unended)
 
     def as_json(self) -> list[dict[str, Any]]:
         """The trail as callers see it."""
@@ -81,7 +81,7 @@ class AttemptLog:
 
     def __init__(self) -> None:
         self.tried: list[FinishedAttempt] = []
-        self.trail = AttemptSummary()
+        self.summary = AttemptSummary()
         self._ended: list[AttemptUsage] = []
         self._step = 0
         """The step of the attempt that began last."""
@@ -93,16 +93,16 @@ class AttemptLog:
 
         While the generation goes on that is also one that has not been sent yet, or not even begun.
         """
-        unended = (AttemptUsage(step=self._step, kind=None),) if self.trail.is_sent or self.trail.goes_on else ()
+        unended = (AttemptUsage(step=self._step, kind=None),) if self.summary.is_sent or self.summary.goes_on else ()
         return (*self._ended, *unended)
 
     def open(self) -> None:
         """Note that the generation begins."""
-        self.trail = replace(self.trail, goes_on=True)
+        self.summary = replace(self.summary, goes_on=True)
 
     def close(self) -> None:
         """Note that it has ended, also where it was left: what has not been sent by now never is."""
-        self.trail = replace(self.trail, goes_on=False)
+        self.summary = replace(self.summary, goes_on=False)
 
     def begin(self, plan: RoutePlan, move: TryTarget) -> None:
         """Note that an attempt begins."""
@@ -112,7 +112,7 @@ class AttemptLog:
 
     def sending(self) -> None:
         """Note that its request goes out. Until it has ended, nobody knows that it will not be billed."""
-        self.trail = replace(self.trail, is_sent=True)
+        self.summary = replace(self.summary, is_sent=True)
 
     def end(self, step: PlanStep, move: TryTarget, outcome: Outcome, *, began_at: float, now: float) -> None:
         """Note how an attempt ended; with a picture, the generation has."""
@@ -153,12 +153,12 @@ class AttemptLog:
             )
 
     def _go_on(
-        self, *traces: AttemptEntry, calls: int = 0, ambiguous: bool = False, in_flight: str | None = None
+        self, *entries: AttemptEntry, calls: int = 0, ambiguous: bool = False, in_flight: str | None = None
     ) -> None:
         """Add to the trail."""
-        before = self.trail
-        self.trail = AttemptSummary(
-            traces=(*before.traces, *traces),
+        before = self.summary
+        self.summary = AttemptSummary(
+            entries=(*before.entries, *entries),
             calls=before.calls + calls,
             ambiguous=before.ambiguous or ambiguous,
             in_flight=in_flight,

@@ -44,7 +44,7 @@ class Succeeded(Struct, frozen=True, kw_only=True):
 
     picture: Success
     step: PlanStep
-    trail: AttemptSummary
+    summary: AttemptSummary
 
 
 class Failed(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Failed(Struct, frozen=True, kw_only=True):
 
     failure: Failure
     step: PlanStep
-    trail: AttemptSummary
+    summary: AttemptSummary
 
 
 class PartialImage(Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ class PartialImage(Struct, frozen=True, kw_only=True):
 
     partial: UpstreamPartial
     step: PlanStep
-    trail: AttemptSummary
+    summary: AttemptSummary
 
 
 End = Succeeded | Failed
@@ -69,18 +69,18 @@ Show = Callable[[PartialImage], Awaitable[None]]
 """Takes a partial image for the caller; it returns when more is wanted."""
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class TimeLimits(Struct, frozen=True, kw_only=True):
     """How long things may take, in seconds."""
 
     call: float = 220.0
     attempt: float = 200.0
 
-    def time(self, began_at: float, *, overruns: bool = False) -> Time:
+    def time(self, began_at: float, *, overruns: bool = False) -> GenerationTime:
         """The time of a call that began then."""
-        return Time(ends_at=began_at + self.call, attempt_seconds=self.attempt, overruns=overruns)
+        return GenerationTime(ends_at=began_at + self.call, attempt_seconds=self.attempt, overruns=overruns)
 
 
-class Time(Struct, frozen=True, kw_only=True):
+class GenerationTime(Struct, frozen=True, kw_only=True):
     """The time that one generation has."""
 
     ends_at: float
@@ -125,12 +125,12 @@ class Executor:
     async def generate(
         self,
         plan: RoutePlan,
-        journal: AttemptLog,
+        log: AttemptLog,
         *,
         images: int,
         api_version: str | None,
         event_id: str,
-        time: Time,
+        time: GenerationTime,
         partials: int = 0,
         show: Show | None = None,
     ) -> End:
@@ -139,14 +139,14 @@ class Executor:
         What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
         """
         window = _Window(show, partials)
-        journal.open()
+        log.open()
         try:
-            while isinstance(move := self._next(plan, journal.tried, time), TryTarget):
+            while isinstance(move := self._next(plan, log.tried, time), TryTarget):
                 if move.wait > 0:
                     await self._wait(move.wait)
                 step = plan.steps[move.step]
                 began_at = self._clock()
-                journal.begin(plan, move)
+                log.begin(plan, move)
                 ask = AttemptRequest(
                     target=move.target,
                     fitted=_fitted(step),
@@ -154,19 +154,19 @@ class Executor:
                     images=images,
                     event_id=event_id,
                     ends_at=time.end_of_attempt(began_at),
-                    begins_by=time.ends_at - time.least_seconds(journal.tried),
+                    begins_by=time.ends_at - time.least_seconds(log.tried),
                     patience=time.patience,
                 )
-                outcome = await self._watched(ask, window.of(step, journal), journal.sending)
-                journal.end(step, move, outcome, began_at=began_at, now=self._clock())
+                outcome = await self._watched(ask, window.of(step, log), log.sending)
+                log.end(step, move, outcome, began_at=began_at, now=self._clock())
                 if isinstance(outcome, Success):
-                    return Succeeded(picture=outcome, step=step, trail=journal.trail)
-            journal.give_up(plan, move)
-            return Failed(failure=move.failure, step=plan.steps[0], trail=journal.trail)
+                    return Succeeded(picture=outcome, step=step, summary=log.summary)
+            log.give_up(plan, move)
+            return Failed(failure=move.failure, step=plan.steps[0], summary=log.summary)
         finally:
-            journal.close()
+            log.close()
 
-    def _next(self, plan: RoutePlan, tried: Sequence[FinishedAttempt], time: Time) -> TryTarget | Stop:
+    def _next(self, plan: RoutePlan, tried: Sequence[FinishedAttempt], time: GenerationTime) -> TryTarget | Stop:
         return choose_next(
             RoutingState(
                 plan=plan,
@@ -202,13 +202,13 @@ class _Window:
         self._show = show
         self._left = partials
 
-    def of(self, step: PlanStep, journal: AttemptLog) -> Callable[[UpstreamPartial], Awaitable[None]]:
+    def of(self, step: PlanStep, log: AttemptLog) -> Callable[[UpstreamPartial], Awaitable[None]]:
         """Show what an attempt of this step draws."""
 
         async def show(partial: UpstreamPartial) -> None:
             if self._show is not None and self._left > 0:
                 self._left -= 1
-                await self._show(PartialImage(partial=partial, step=step, trail=journal.trail))
+                await self._show(PartialImage(partial=partial, step=step, summary=log.summary))
 
         return show
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from core.azure_openai.response_reader import Patience
 from core.domain.secret import Secret
 from core.domain.settings_error import SettingsError
-from core.routing.executor import Limits
+from core.routing.executor import TimeLimits
 from core.routing.next_attempt import RetryPolicy
 from core.settings.catalogue_json import read_catalogue, read_keys
 from core.settings.environment import Environment, url
@@ -67,7 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     identity: IdentitySettings | None
     storage: StorageAccount | None
     """Where state is kept; None: in this process only."""
-    limits: Limits
+    limits: TimeLimits
     policy: RetryPolicy
     patience: Patience
     connect_seconds: float
@@ -90,7 +90,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         jwt=_jwt(env),
         identity=_identity(env),
         storage=read_storage(env),
-        limits=Limits(
+        limits=TimeLimits(
             call=env.seconds("GATEWAY_DEADLINE_SECONDS", 220),
             attempt=env.seconds("GATEWAY_ATTEMPT_SECONDS", 200),
         ),

@@ -236,13 +236,13 @@ async def order_and_die(scene: Scene, step: str) -> None:
         reply = await built.gateway.generate_image(scene.call(prefer="respond-async"))
         death.reach("after order")
         job_id = json.loads(await body_of(reply))["id"]
-        await built.workshop.carry_out(job_id, 1)
+        await built.job_runner.run(job_id, 1)
 
 
 async def take_and_die(scene: Scene, step: str) -> None:
     """Carry out what a message asks for."""
     async with gateway(scene, Death(step)) as built:
-        await built.letterbox().take(scene.letter, "message-1", 1)
+        await built.queue_consumer().consume(scene.letter, "message-1", 1)
 
 
 def _run(act: Callable[[Scene, str], Any], scene: Scene, step: str) -> None:

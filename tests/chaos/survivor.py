@@ -68,9 +68,9 @@ class Survivor:
     async def deliver(self, job_id: str | None) -> None:
         """Deliver the message that started it; None: that of image-requests."""
         if job_id is None:
-            await self._built.letterbox().take(self._scene.letter, "message-1", 2)
+            await self._built.queue_consumer().consume(self._scene.letter, "message-1", 2)
         else:
-            await self._built.workshop.carry_out(job_id, 2)
+            await self._built.job_runner.run(job_id, 2)
 
     async def messages(self, queue: str) -> list[str]:
         """What can be taken from a queue now."""

@@ -15,19 +15,18 @@ from hypothesis import strategies as st
 from adapters.bootstrap import utc_now
 from core.auth.authenticator import Authenticator
 from core.auth.virtual_keys import ConfiguredKeys, VirtualKey, hash_secret
-from core.call import Bookkeeping
+from core.call import Accounting
 from core.deployments.families import FAMILIES
 from core.deployments.parameters import UpstreamBody
 from core.deployments.route_plan import RoutePlan, make_plan
 from core.domain.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
 from core.gateway import Call, Gateway
-from core.generation import Studio
 from core.idempotency.store import IdempotencyStore
 from core.images.hosting import ImageHosting
 from core.jobs.http_api import JobsApi
 from core.ledger.writer import LedgerWriter
 from core.limits.limiter import Limiter
-from core.routing.executor import Limits
+from core.routing.executor import TimeLimits
 from core.storage.memory_blobs import MemoryBlobs
 from core.storage.memory_tables import MemoryTables
 from tests.deployments.asking import asked, catalogue, deployment, open_catalogue
@@ -271,21 +270,19 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
     gateway = Gateway(
         authenticator=Authenticator(ConfiguredKeys([key]), None, utc_now),
         catalogue=known,
-        bookkeeping=Bookkeeping(
-            governor=Limiter(tables, call_seconds=1, now=utc_now, wait=asyncio.sleep, chance=lambda: 0.5),
+        accounting=Accounting(
+            limiter=Limiter(tables, call_seconds=1, now=utc_now, wait=asyncio.sleep, chance=lambda: 0.5),
             ledger=LedgerWriter(tables, clock=lambda: 0.0, wait=asyncio.sleep),
             now=utc_now,
         ),
-        studio=Studio(
-            recorder,  # type: ignore[arg-type]
-            limits=Limits(),
-            heartbeat_seconds=10,
-            clock=lambda: 0.0,
-            wait=asyncio.sleep,
-        ),
-        pictures=ImageHosting(container, lifetime=dt.timedelta(1), now=utc_now),
-        once=IdempotencyStore(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
-        orders=mock.create_autospec(JobsApi, instance=True),
+        executor=recorder,  # type: ignore[arg-type]
+        limits=TimeLimits(),
+        heartbeat_seconds=10,
+        clock=lambda: 0.0,
+        wait=asyncio.sleep,
+        hosting=ImageHosting(container, lifetime=dt.timedelta(1), now=utc_now),
+        idempotency=IdempotencyStore(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
+        jobs=mock.create_autospec(JobsApi, instance=True),
     )
     asyncio.run(gateway.generate_image(Call(deployment=path, **parts)))
     return recorder.plans

@@ -118,7 +118,7 @@ def test_stream_and_unknown_model() -> None:
     assert {"provider": "azure", "model_requested": "", "request_type": "image_generation_stream"} == extra
 
 
-@pytest.mark.parametrize("trail", [[], [{"deployment": "a", "outcome": "throttled", "status": 429, "ms": 5}]])
+@pytest.mark.parametrize("summary", [[], [{"deployment": "a", "outcome": "throttled", "status": 429, "ms": 5}]])
 def test_attempts(trail: list[dict[str, object]]) -> None:
     """The trail of attempts stands in `extra_fields` exactly when it is given, even where it is empty."""
     body = error_body(upstream(), event_id="e", model_requested="m", stream=False, attempts=trail)

@@ -277,7 +277,7 @@ async def test_a_fallback_draws(office) -> None:
 
 async def test_pictures_that_cannot_be_stored_are_not_lost(office, monkeypatch) -> None:
     """The job's answer holds them as base64, however long it is."""
-    own = office.house.module._built.workshop._pictures
+    own = office.house.module._built.job_runner._hosting
     monkeypatch.setattr(own, "_store", _out_of_reach)
     job = await office.ended(await office.order("gpt-image-1--fault-bytes-3000000--job"))
     assert ("succeeded", 3_000_000) == (job["status"], len(job["answer"]["data"][0]["b64_json"]))

@@ -196,13 +196,13 @@ class Town:
                 return
             text, delay = queue.pop(0)
             self.clock.pass_by(delay)
-            await self._deliver(lambda tries, text=text: self.built.workshop.carry_out(text, tries), restart)
+            await self._deliver(lambda tries, text=text: self.built.job_runner.run(text, tries), restart)
         raise AssertionError("there is no end to it")
 
     async def receive(self, letter: Mapping[str, Any]) -> None:
         """Do the same with a letter, and with what it leaves in the queue."""
         text = json.dumps(letter)
-        await self._deliver(lambda tries: self.built.letterbox().take(text, "1", tries), None)
+        await self._deliver(lambda tries: self.built.queue_consumer().consume(text, "1", tries), None)
         await self.deliver()
 
     async def _deliver(self, handle: Callable[[int], Awaitable[None]], restart: Callable[[], Any] | None) -> None:

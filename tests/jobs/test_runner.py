@@ -118,13 +118,13 @@ async def test_a_process_that_is_killed_again_and_again(noted: list[Entry]) -> N
         assert "failed" != (await town.state(job_id))["status"]
         killed = town.process({1: DIES_AFTER})
         with pytest.raises(Died):
-            await killed.workshop.carry_out(job_id, 1)
+            await killed.job_runner.run(job_id, 1)
         town.process()
         assert "running" == (await town.state(job_id))["status"]
         town.clock.pass_by(60)
     job = await town.state(job_id)
     assert ("failed", "job_abandoned", 0) == (job["status"], job["error"]["error"]["code"], town.asked)
-    await town.built.workshop.carry_out(job_id, 1)
+    await town.built.job_runner.run(job_id, 1)
     assert [(job_id, "failed", 500)] == town.events
     assert (0, 0) == await town.account()
     assert [("job_abandoned", 500)] == [(each.outcome, each.status) for each in noted]
@@ -169,7 +169,7 @@ async def test_a_process_that_ends_before_anything_was_sent(noted: list[Entry], 
     row = Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE], turn=turn)
     town = Town(row, key=key)
     job_id = await town.order()
-    running = asyncio.ensure_future(town.built.workshop.carry_out(job_id, 1))
+    running = asyncio.ensure_future(town.built.job_runner.run(job_id, 1))
     await settled()
     assert (1, True) == (town.asked, not running.done())
     running.cancel()
@@ -238,11 +238,11 @@ async def test_a_message_that_comes_while_the_job_runs() -> None:
     job_id = await town.order()
     queue = town.post.sent["image-jobs"]
     town.model.rows[0].pieces[0:0] = [gate := asyncio.Event()]
-    running = asyncio.ensure_future(town.built.workshop.carry_out(job_id, 1))
+    running = asyncio.ensure_future(town.built.job_runner.run(job_id, 1))
     await settled()
     assert 1 == town.asked
     queue.clear()
-    await town.built.workshop.carry_out(job_id, 2)
+    await town.built.job_runner.run(job_id, 2)
     assert [(job_id, 900 + 120 + 1)] == queue
     gate.set()
     await running
@@ -280,5 +280,5 @@ async def test_a_message_that_names_no_job() -> None:
     """Whatever somebody has put there: it is taken, and nothing comes of it."""
     town = Town()
     for text in ("", "x" * 9000, "a" * 32, "letter-" + "a" * 32, "{}"):
-        await town.built.workshop.carry_out(text, 1)
+        await town.built.job_runner.run(text, 1)
     assert ([[], []], 0) == ([*town.post.sent.values()], town.asked)

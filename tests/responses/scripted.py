@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
+from core.call import CallContext
 from core.domain.outcome import Failure, FailureReason
-from core.responses.envelope import Envelope
-from core.responses.generation_task import GenerationTask, Shutdown
-from core.routing.attempt_log import AttemptEntry, AttemptLog, AttemptSummary
+from core.generation_task import GenerationTask, Shutdown
+from core.routing.attempt_log import AttemptEntry, AttemptSummary
 from core.routing.executor import Failed, PartialImage, Succeeded
 from tests.fakes import Clock, failed, partial, picture, step
 
 if TYPE_CHECKING:
+    from core.call import Accounting
     from core.domain.response import HttpResponse
     from core.routing.executor import End, Progress, Show
 
 EVENT_ID = "event-1"
 TRACE = AttemptEntry(deployment="gpt-image-1", outcome="cut_short", status=200, latency_ms=7)
-TRAIL = AttemptSummary(traces=(TRACE,), calls=1)
+TRAIL = AttemptSummary(entries=(TRACE,), calls=1)
 STEP = step("gpt-image-1", dropped=("style", "user"))
 
 
@@ -51,33 +52,31 @@ class Generation:
 
 
 def showing(index: int = 0, b64: str = "UEFS") -> PartialImage:
-    return PartialImage(partial=partial(index, b64), step=STEP, trail=TRAIL)
+    return PartialImage(partial=partial(index, b64), step=STEP, summary=TRAIL)
 
 
-def drawn(*b64: str, trail: AttemptSummary = TRAIL, **top: Any) -> Succeeded:
-    return Succeeded(picture=picture(*b64, **top), step=STEP, trail=trail)
+def drawn(*b64: str, summary: AttemptSummary = TRAIL, **top: Any) -> Succeeded:
+    return Succeeded(picture=picture(*b64, **top), step=STEP, summary=summary)
 
 
-def gave_up(failure: Failure | None = None, *, trail: AttemptSummary = TRAIL) -> Failed:
-    return Failed(failure=failure or failed(FailureReason.SERVER_ERROR, status=503), step=STEP, trail=trail)
+def gave_up(failure: Failure | None = None, *, summary: AttemptSummary = TRAIL) -> Failed:
+    return Failed(failure=failure or failed(FailureReason.SERVER_ERROR, status=503), step=STEP, summary=summary)
 
 
-def envelope(clock: Clock | None = None, *, stream: bool = False, trail: AttemptSummary = TRAIL) -> Envelope:
+def a_call(clock: Clock | None = None, *, stream: bool = False, summary: AttemptSummary = TRAIL) -> CallContext:
+    """A call that has been understood; it is never closed, so that it needs no accounting."""
     clock = clock or Clock()
-    journal = AttemptLog()
-    journal.trail = trail
-    return Envelope(
-        event_id=EVENT_ID,
-        clock=clock,
-        began_at=clock() - 1.5,
-        model_requested="my-model",
-        stream=stream,
-        journal=journal,
+    call = CallContext(
+        cast("Accounting", None), deployment="gpt-image-1", event_id=EVENT_ID, clock=clock, began_at=clock() - 1.5
     )
+    call.log.summary = summary
+    call.model_requested = "my-model"
+    call.stream = stream
+    return call
 
 
-def reader(generation: Generation, about: Envelope, grace: Shutdown | None = None) -> GenerationTask:
-    return GenerationTask(generation.draw, grace or Shutdown(), about, seconds=60)
+def task_of(generation: Generation, call: CallContext, shutdown: Shutdown | None = None) -> GenerationTask:
+    return GenerationTask(generation.draw, shutdown or Shutdown(), call, seconds=60)
 
 
 def body_of(reply: HttpResponse) -> Any:

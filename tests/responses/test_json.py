@@ -8,16 +8,16 @@ import pytest
 
 from core.domain.errors import Stopping
 from core.domain.outcome import FailureReason
-from core.responses.generation_task import GenerationTask, Shutdown
+from core.generation_task import GenerationTask, Shutdown
 from core.responses.json import respond_json
 from core.responses.response_builder import ResponseBuilder
 from core.routing.attempt_log import AttemptSummary
 from tests.fakes import Clock, failed
-from tests.responses.scripted import EVENT_ID, TRAIL, Generation, body_of, drawn, envelope, gave_up, reader, showing
+from tests.responses.scripted import EVENT_ID, TRAIL, Generation, a_call, body_of, drawn, gave_up, showing, task_of
 
 
 async def answer(generation, about=None):
-    return await respond_json(reader(generation, about := about or envelope()), ResponseBuilder(about))
+    return await respond_json(task_of(generation, about := about or a_call()), ResponseBuilder(about))
 
 
 async def test_the_body():
@@ -96,7 +96,7 @@ async def test_a_failure():
 async def test_time_passes():
     """The latency is that of the whole call."""
     clock = Clock()
-    about = envelope(clock)
+    about = a_call(clock)
     clock.pass_by(2.0)
 
     assert body_of(await answer(Generation(drawn()), about))["extra_fields"]["latency_ms"] == 3_500
@@ -127,17 +127,17 @@ async def test_a_fault():
 
 async def test_what_is_sent_as_the_gateway_stops():
     """What is sent while the call is being ended is no longer safe to try again, and that is what is told."""
-    grace, about = Shutdown(), envelope(trail=AttemptSummary(calls=1))
+    grace, about = Shutdown(), a_call(summary=AttemptSummary(calls=1))
 
     async def draw(_):
         try:
             await asyncio.Event().wait()
         finally:
-            about.journal.trail = AttemptSummary(calls=2, in_flight="a", is_sent=True)
+            about.log.summary = AttemptSummary(calls=2, in_flight="a", is_sent=True)
 
     task = asyncio.ensure_future(respond_json(GenerationTask(draw, grace, about, seconds=60), ResponseBuilder(about)))
     await asyncio.sleep(0)
-    grace.end()
+    grace.begin()
 
     with pytest.raises(Stopping) as stopping:
         await task
@@ -149,10 +149,10 @@ async def test_what_is_sent_as_the_gateway_stops():
 async def test_the_gateway_stops(is_sent):
     """A call that cannot be finished before the gateway stops ends; trying again is safe if nothing was sent."""
     generation, grace = Generation(asyncio.Event()), Shutdown()
-    about = envelope(trail=AttemptSummary(calls=1, in_flight="a", is_sent=is_sent))
-    task = asyncio.ensure_future(respond_json(reader(generation, about, grace), ResponseBuilder(about)))
+    about = a_call(summary=AttemptSummary(calls=1, in_flight="a", is_sent=is_sent))
+    task = asyncio.ensure_future(respond_json(task_of(generation, about, grace), ResponseBuilder(about)))
     await asyncio.sleep(0)
-    grace.end()
+    grace.begin()
 
     with pytest.raises(Stopping) as stopping:
         await task

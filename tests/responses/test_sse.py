@@ -11,7 +11,7 @@ from core.domain.errors import Overdue
 from core.domain.image_response import ERROR
 from core.domain.outcome import FailureReason, UpstreamError
 from core.domain.response import Stream
-from core.responses.generation_task import GenerationTask, Shutdown
+from core.generation_task import GenerationTask, Shutdown
 from core.responses.response_builder import ResponseBuilder
 from core.responses.sse import KEEP_ALIVE, respond_stream
 from tests.fakes import COMPLETED, PARTIAL, Clock, failed, refused
@@ -19,13 +19,13 @@ from tests.responses.scripted import (
     EVENT_ID,
     TRAIL,
     Generation,
+    a_call,
     body_of,
     drawn,
-    envelope,
     events_of,
     gave_up,
-    reader,
     showing,
+    task_of,
 )
 from tests.waiting import HANGS_SECONDS
 
@@ -34,8 +34,8 @@ NEVER = 60.0
 
 
 async def start(generation, *, heartbeat=NEVER, grace=None, about=None):
-    about = about or envelope(stream=True)
-    return await respond_stream(reader(generation, about, grace), ResponseBuilder(about), heartbeat_seconds=heartbeat)
+    about = about or a_call(stream=True)
+    return await respond_stream(task_of(generation, about, grace), ResponseBuilder(about), heartbeat_seconds=heartbeat)
 
 
 async def whole(reply) -> bytes:
@@ -144,7 +144,7 @@ async def test_an_event_goes_out_before_the_next_is_there():
 async def test_the_time_of_the_first_picture(script):
     """It is noted when the first picture goes out, finished or not; silence before it is no picture."""
     clock = Clock()
-    about = envelope(clock, stream=True)
+    about = a_call(clock, stream=True)
     gate = asyncio.Event()
     reply = await start(Generation(gate, *script), heartbeat=SOON, about=about)
     pieces = aiter(reply.body)
@@ -160,7 +160,7 @@ async def test_the_time_of_the_first_picture(script):
 
 async def test_no_first_picture():
     """An answer without a picture has no such time."""
-    about = envelope(stream=True)
+    about = a_call(stream=True)
     gate = asyncio.Event()
     reply = await start(Generation(gate, gave_up()), heartbeat=SOON, about=about)
     gate.set()
@@ -304,7 +304,7 @@ async def test_the_gateway_stops():
     reply = await start(generation, grace=grace)
     pieces = aiter(reply.body)
     await anext(pieces)
-    grace.end()
+    grace.begin()
 
     rest = b"".join([bytes(piece) async for piece in pieces])
 
@@ -442,8 +442,8 @@ async def test_a_caller_that_leaves_again_and_again():
             await may_close.wait()
             closed.set()
 
-    reads = GenerationTask(slow_to_close, Shutdown(), envelope(), seconds=60)
-    assert await reads.wait(0.01) is None
+    reads = GenerationTask(slow_to_close, Shutdown(), a_call(), seconds=60)
+    assert await reads.next_event(0.01) is None
     for _ in range(3):
         closing = asyncio.ensure_future(reads.aclose())
         await asyncio.sleep(0)
@@ -458,7 +458,7 @@ async def test_a_caller_that_leaves_again_and_again():
 
 async def test_time_that_ends_while_the_next_event_is_awaited(monkeypatch):
     """Where the time of the call ends in the middle of a wait, whoever waits is told, and the generation is closed."""
-    monkeypatch.setattr("core.responses.generation_task.SLACK_SECONDS", 0.0)
+    monkeypatch.setattr("core.generation_task.SLACK_SECONDS", 0.0)
     closed = asyncio.Event()
 
     async def silent(_):
@@ -467,17 +467,17 @@ async def test_time_that_ends_while_the_next_event_is_awaited(monkeypatch):
         finally:
             closed.set()
 
-    reads = GenerationTask(silent, Shutdown(), envelope(), seconds=0.02)
+    reads = GenerationTask(silent, Shutdown(), a_call(), seconds=0.02)
     async with asyncio.timeout(HANGS_SECONDS):
         with pytest.raises(Overdue):
-            await reads.wait()
+            await reads.next_event()
         await reads.aclose()
     assert closed.is_set()
 
 
 async def test_a_caller_that_stops_reading_does_not_hold_upstream(monkeypatch):
     """When the call's time is over, a generation that nobody reads is ended, and the reader is told."""
-    monkeypatch.setattr("core.responses.generation_task.SLACK_SECONDS", 0.0)
+    monkeypatch.setattr("core.generation_task.SLACK_SECONDS", 0.0)
     closed = asyncio.Event()
 
     async def endless(show):
@@ -487,10 +487,10 @@ async def test_a_caller_that_stops_reading_does_not_hold_upstream(monkeypatch):
         finally:
             closed.set()
 
-    reads = GenerationTask(endless, Shutdown(), envelope(), seconds=0.05)
+    reads = GenerationTask(endless, Shutdown(), a_call(), seconds=0.05)
     async with asyncio.timeout(HANGS_SECONDS):
-        await reads.wait()
+        await reads.next_event()
         await closed.wait()
         with pytest.raises(Overdue):
-            await reads.wait()
+            await reads.next_event()
     await reads.aclose()

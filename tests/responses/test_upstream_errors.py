@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
 from core.domain.outcome import ERROR_MAPPINGS, GATEWAY_REASONS, FailureReason, OutcomeKind, UpstreamError
+from core.responses.response_builder import ResponseBuilder
 from core.responses.upstream_errors import NOTHING_DRAWN, ONLY_COOLING, failure_of
 from core.routing.attempt_log import AttemptSummary
 from tests.fakes import failed
-from tests.responses.scripted import EVENT_ID, TRAIL, body_of, envelope, gave_up
+from tests.responses.scripted import EVENT_ID, TRAIL, a_call, body_of, gave_up
 
 THEIRS = UpstreamError(
     code="their_code",
@@ -51,8 +54,8 @@ ROWS = {
 }
 
 
-def shown(reason, status, error=THEIRS, *, trail=TRAIL, retry_after=None):
-    return failure_of(gave_up(failed(reason, status=status, error=error, retry_after=retry_after), trail=trail))
+def shown(reason, status, error=THEIRS, *, summary=TRAIL, retry_after=None):
+    return failure_of(gave_up(failed(reason, status=status, error=error, retry_after=retry_after), summary=summary))
 
 
 def test_every_reason_has_a_row():
@@ -129,13 +132,20 @@ TRAILS = [
 ]
 
 
-@pytest.mark.parametrize("reason", FailureReason)
-@pytest.mark.parametrize("trail", TRAILS)
-def test_should_retry(reason, trail):
-    """`x-should-retry: false` goes with every error if any attempt may have reached a model, and with no other."""
-    reply = envelope(trail=trail).gave_up(gave_up(failed(reason, status=400), trail=trail))
+def response_to(end, **about):
+    """The response to the end of a generation."""
+    return asyncio.run(ResponseBuilder(a_call(**about)).build(end))
 
-    assert trail.perhaps_billed is (reply.headers.get("x-should-retry") == "false")
+
+@pytest.mark.parametrize("reason", FailureReason)
+@pytest.mark.parametrize("summary", TRAILS)
+def test_should_retry(reason, summary):
+    """`x-should-retry: false` goes with every error if any attempt may have reached a model, and with no other."""
+    reply = asyncio.run(
+        ResponseBuilder(a_call(summary=summary)).build(gave_up(failed(reason, status=400), summary=summary))
+    )
+
+    assert summary.perhaps_billed is (reply.headers.get("x-should-retry") == "false")
     assert reply.headers.get("x-should-retry") in {None, "false"}
 
 
@@ -166,7 +176,7 @@ def test_who_says_no(reason, status, expected):
 
 def test_the_body():
     """The error body has the shape of contract §5, with the trail."""
-    body = body_of(envelope().gave_up(gave_up(failed(FailureReason.REFUSED, status=400, error=THEIRS))))
+    body = body_of(response_to(gave_up(failed(FailureReason.REFUSED, status=400, error=THEIRS))))
 
     assert {
         "event_id": EVENT_ID,
@@ -192,8 +202,12 @@ def test_the_body():
 
 def test_a_trail_without_calls():
     """Where nobody was called, the answer says so: it counts no attempts and is safe to try again."""
-    trail = replace(TRAIL, calls=0)
-    reply = envelope(trail=trail).gave_up(gave_up(failed(FailureReason.THROTTLED, retry_after=40), trail=trail))
+    summary = replace(TRAIL, calls=0)
+    reply = asyncio.run(
+        ResponseBuilder(a_call(summary=summary)).build(
+            gave_up(failed(FailureReason.THROTTLED, retry_after=40), summary=summary)
+        )
+    )
 
     assert (429, "40", "0") == (reply.status, reply.headers["retry-after"], reply.headers["x-gateway-attempts"])
     assert "x-should-retry" not in reply.headers
@@ -203,15 +217,15 @@ def test_a_trail_without_calls():
 @pytest.mark.parametrize(
     "failure", [failed(reason) for reason in GATEWAY_REASONS] + [failed(FailureReason.BLOCKED, only_cooling=True)]
 )
-@pytest.mark.parametrize("trail", TRAILS)
-def test_nothing_drawn(failure, trail):
+@pytest.mark.parametrize("summary", TRAILS)
+def test_nothing_drawn(failure, summary):
     """That nothing was drawn is said only where it is true of all that was tried."""
-    assert trail.costs_nothing is failure_of(gave_up(failure, trail=trail)).message.endswith(NOTHING_DRAWN)
+    assert summary.costs_nothing is failure_of(gave_up(failure, summary=summary)).message.endswith(NOTHING_DRAWN)
 
 
 def test_what_only_cools():
     """Where nothing was sent, the caller is not told that something may have been drawn."""
-    end = gave_up(failed(FailureReason.TIMED_OUT, retry_after=3.0, only_cooling=True), trail=AttemptSummary())
+    end = gave_up(failed(FailureReason.TIMED_OUT, retry_after=3.0, only_cooling=True), summary=AttemptSummary())
     error = failure_of(end)
 
     words = ONLY_COOLING + NOTHING_DRAWN

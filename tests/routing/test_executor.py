@@ -12,7 +12,7 @@ from core.domain.outcome import FailureReason, OutcomeKind, UpstreamError
 from core.domain.tokens import AttemptUsage, Tokens
 from core.routing.attempt_log import AttemptLog
 from core.routing.circuit_breaker import CircuitBreaker
-from core.routing.executor import Executor, Failed, Limits, PartialImage, Succeeded
+from core.routing.executor import Executor, Failed, PartialImage, Succeeded, TimeLimits
 from core.routing.next_attempt import RetryPolicy
 from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, partial, picture, plan, step, target
 from tests.shown import told
@@ -28,10 +28,10 @@ class Stage:
 
     def __init__(self, *, limits=None, policy=None, wait=None, **scripts) -> None:
         self.clock = Clock()
-        self.limits = limits or Limits()
+        self.limits = limits or TimeLimits()
         self.upstream = ScriptedUpstream(**scripts)
         self.cooling = CircuitBreaker(self.clock)
-        self.journal = AttemptLog()
+        self.log = AttemptLog()
         self.generator = Executor(
             self.upstream,
             self.cooling,
@@ -45,7 +45,7 @@ class Stage:
         return told(
             lambda show: self.generator.generate(
                 the_plan,
-                self.journal,
+                self.log,
                 images=images,
                 partials=partials,
                 api_version=api_version,
@@ -65,8 +65,8 @@ def one_of_each(*names: str):
     return plan(*(step(name, target(name), index=index) for index, name in enumerate(names)))
 
 
-def trail_of(journal) -> list[tuple]:
-    return [(line["deployment"], line["outcome"], line["status"]) for line in journal.trail.as_json()]
+def trail_of(log) -> list[tuple]:
+    return [(line["deployment"], line["outcome"], line["status"]) for line in log.summary.as_json()]
 
 
 # -- how it goes ------------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ async def test_a_picture():
 
     assert isinstance(end, Succeeded)
     assert (0, "a", ["a"]) == (end.step.fallback_index, end.step.deployment.name, stage.upstream.asked)
-    assert [("a", "picture", 200)] == trail_of(stage.journal)
+    assert [("a", "picture", 200)] == trail_of(stage.log)
 
 
 async def test_a_fallback():
@@ -91,8 +91,8 @@ async def test_a_fallback():
 
     assert isinstance(end, Succeeded)
     assert (2, "c") == (end.step.fallback_index, end.step.deployment.name)
-    assert [("a", "unreachable", None), ("b", "cut_short", 200), ("c", "picture", 200)] == trail_of(stage.journal)
-    assert end.trail == stage.journal.trail
+    assert [("a", "unreachable", None), ("b", "cut_short", 200), ("c", "picture", 200)] == trail_of(stage.log)
+    assert end.summary == stage.log.summary
 
 
 async def test_nothing_left():
@@ -104,7 +104,7 @@ async def test_nothing_left():
     assert isinstance(end, Failed)
     assert (FailureReason.CUT_SHORT, "a") == (end.failure.reason, end.step.deployment.name)
     assert ["a", "b", "b", "b"] == stage.upstream.asked
-    assert 4 == end.trail.calls == len(end.trail.traces)
+    assert 4 == end.summary.calls == len(end.summary.entries)
 
 
 async def test_a_wait():
@@ -134,7 +134,7 @@ async def test_what_is_asked():
 
 async def test_the_time_of_an_attempt():
     """Each attempt has its own limit, and none goes beyond the call's."""
-    stage = Stage(a=[[CUT]], b=[[CUT]], c=[[CUT]], limits=Limits(call=220, attempt=100))
+    stage = Stage(a=[[CUT]], b=[[CUT]], c=[[CUT]], limits=TimeLimits(call=220, attempt=100))
     start = stage.clock()
     stage.upstream.began = lambda _: stage.clock.pass_by(90)
 
@@ -145,7 +145,7 @@ async def test_the_time_of_an_attempt():
 
 async def test_after_the_deadline():
     """Once the call's time is over nobody else is asked, and the caller learns the primary's failure."""
-    stage = Stage(a=[[GONE]], b=[[picture()]], limits=Limits(call=220, attempt=200))
+    stage = Stage(a=[[GONE]], b=[[picture()]], limits=TimeLimits(call=220, attempt=200))
     stage.upstream.began = lambda _: stage.clock.pass_by(220)
 
     (end,) = await stage.run(one_of_each("a", "b"))
@@ -155,7 +155,7 @@ async def test_after_the_deadline():
 
 async def test_a_wait_counts_towards_the_deadline():
     """What was waited is missing from the time of the attempt that follows."""
-    stage = Stage(a=[[BUSY], [picture()]], limits=Limits(call=10, attempt=9))
+    stage = Stage(a=[[BUSY], [picture()]], limits=TimeLimits(call=10, attempt=9))
     start = stage.clock()
 
     await stage.run(one_of_each("a"))
@@ -170,7 +170,7 @@ async def test_latency_in_the_trail():
 
     await stage.run(one_of_each("a"))
 
-    assert [250, 250] == [line["latency_ms"] for line in stage.journal.trail.as_json()]
+    assert [250, 250] == [line["latency_ms"] for line in stage.log.summary.as_json()]
 
 
 # -- partial images ---------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ async def test_partial_images_across_targets():
     assert isinstance(end, Succeeded)
     assert ["a", "a", "b"] == [each.step.deployment.name for each in before]
     assert all(isinstance(each, PartialImage) for each in before)
-    assert [0, 0, 1] == [len(each.trail.traces) for each in before]
+    assert [0, 0, 1] == [len(each.summary.entries) for each in before]
 
 
 async def test_partial_images_come_at_once():
@@ -222,9 +222,9 @@ async def test_what_is_passed_over():
 
     (end,) = await stage.run(the_plan)
 
-    assert ["cut_short", "passed_over", "cooling_off", "cut_short"] == [line.outcome for line in end.trail.traces]
-    assert [None, MISFIT.message, None, None] == [line.reason for line in end.trail.traces]
-    assert (2, ["a", "d"]) == (end.trail.calls, stage.upstream.asked)
+    assert ["cut_short", "passed_over", "cooling_off", "cut_short"] == [line.outcome for line in end.summary.entries]
+    assert [None, MISFIT.message, None, None] == [line.reason for line in end.summary.entries]
+    assert (2, ["a", "d"]) == (end.summary.calls, stage.upstream.asked)
 
 
 async def test_all_cool():
@@ -235,8 +235,8 @@ async def test_all_cool():
     (end,) = await stage.run(one_of_each("a"))
 
     assert (Failed, FailureReason.THROTTLED, 40) == (type(end), end.failure.reason, end.failure.retry_after)
-    assert (0, [("a", "cooling_off", None)]) == (end.trail.calls, trail_of(stage.journal))
-    assert not end.trail.perhaps_billed
+    assert (0, [("a", "cooling_off", None)]) == (end.summary.calls, trail_of(stage.log))
+    assert not end.summary.perhaps_billed
 
 
 BILLED = {
@@ -255,7 +255,7 @@ async def test_perhaps_billed(first, second, expected):
     (end,) = await stage.run(one_of_each("a", "b"))
 
     assert isinstance(end, Failed)
-    assert expected is end.trail.perhaps_billed
+    assert expected is end.summary.perhaps_billed
 
 
 async def test_the_trail_has_neither_hosts_nor_secrets():
@@ -267,7 +267,9 @@ async def test_the_trail_has_neither_hosts_nor_secrets():
 
     (end,) = await stage.run(plan(step("gpt-image-1", secret)))
 
-    assert [{"deployment": "gpt-image-1", "outcome": "rejected", "status": 400, "latency_ms": 0}] == end.trail.as_json()
+    assert [
+        {"deployment": "gpt-image-1", "outcome": "rejected", "status": 400, "latency_ms": 0}
+    ] == end.summary.as_json()
 
 
 # -- what was drawn ---------------------------------------------------------------------------------------------------
@@ -281,7 +283,7 @@ async def test_what_a_picture_drew():
     await stage.run(one_of_each("a"), images=2)
 
     drawn = AttemptUsage(step=0, kind=OutcomeKind.PICTURE, images=2, tokens=Tokens(text_in=5, image_out=272))
-    assert (drawn,) == stage.journal.consumed
+    assert (drawn,) == stage.log.consumed
 
 
 async def test_pictures_are_counted_and_not_items():
@@ -292,7 +294,7 @@ async def test_pictures_are_counted_and_not_items():
 
     await stage.run(one_of_each("a"))
 
-    assert (AttemptUsage(step=0, kind=OutcomeKind.PICTURE, images=1),) == stage.journal.consumed
+    assert (AttemptUsage(step=0, kind=OutcomeKind.PICTURE, images=1),) == stage.log.consumed
 
 
 async def test_what_each_attempt_drew():
@@ -302,7 +304,7 @@ async def test_what_each_attempt_drew():
     await stage.run(one_of_each("a", "b"))
 
     expected = [(0, OutcomeKind.THROTTLED, 0), (1, OutcomeKind.PICTURE, 1)]
-    assert expected == [(each.step, each.kind, each.images) for each in stage.journal.consumed]
+    assert expected == [(each.step, each.kind, each.images) for each in stage.log.consumed]
 
 
 async def test_what_an_attempt_in_flight_draws():
@@ -310,9 +312,9 @@ async def test_what_an_attempt_in_flight_draws():
     stage = Stage(a=[[partial(), picture()]])
     async with aclosing(stage.generate(one_of_each("a"), partials=1)) as events:
         await anext(events)
-        assert (AttemptUsage(step=0, kind=None),) == stage.journal.consumed
+        assert (AttemptUsage(step=0, kind=None),) == stage.log.consumed
         await anext(events)
-        assert [OutcomeKind.PICTURE] == [each.kind for each in stage.journal.consumed]
+        assert [OutcomeKind.PICTURE] == [each.kind for each in stage.log.consumed]
 
 
 # -- leaving ----------------------------------------------------------------------------------------------------------
@@ -332,9 +334,9 @@ async def test_left_while_upstream_is_silent():
     await asyncio.sleep(0)
     await leave(task)
 
-    trail = stage.journal.trail
-    assert (1, "a", True, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, trail.traces)
-    assert [("a", "in_flight", None)] == trail_of(stage.journal)
+    summary = stage.log.summary
+    assert (1, "a", True, ()) == (summary.calls, summary.in_flight, summary.perhaps_billed, summary.entries)
+    assert [("a", "in_flight", None)] == trail_of(stage.log)
     assert stage.upstream.closed == 1
 
 
@@ -346,8 +348,8 @@ async def test_left_before_it_was_sent():
     await asyncio.sleep(0)
     await leave(task)
 
-    trail = stage.journal.trail
-    assert (1, "a", False, ()) == (trail.calls, trail.in_flight, trail.perhaps_billed, stage.journal.consumed)
+    summary = stage.log.summary
+    assert (1, "a", False, ()) == (summary.calls, summary.in_flight, summary.perhaps_billed, stage.log.consumed)
 
 
 async def test_left_before_the_second_was_sent():
@@ -362,25 +364,25 @@ async def test_left_before_the_second_was_sent():
     assert ["a", "b"] == stage.upstream.asked
     await leave(task)
 
-    assert stage.journal.trail.perhaps_billed
-    assert [(0, OutcomeKind.AMBIGUOUS)] == [(each.step, each.kind) for each in stage.journal.consumed]
+    assert stage.log.summary.perhaps_billed
+    assert [(0, OutcomeKind.AMBIGUOUS)] == [(each.step, each.kind) for each in stage.log.consumed]
 
 
 async def test_no_time_for_a_fallback():
     """A fallback for which no time was left is told as such."""
-    stage = Stage(limits=Limits(call=10), a=[[CUT]], b=[[picture()]])
+    stage = Stage(limits=TimeLimits(call=10), a=[[CUT]], b=[[picture()]])
     stage.upstream.began = lambda _: stage.clock.pass_by(9.5)
 
     (end,) = await stage.run(one_of_each("a", "b"))
 
     assert isinstance(end, Failed)
-    assert [("a", "cut_short", 200), ("b", "out_of_time", None)] == trail_of(stage.journal)
+    assert [("a", "cut_short", 200), ("b", "out_of_time", None)] == trail_of(stage.log)
 
 
 @pytest.mark.parametrize(("overruns", "least"), [(False, [0, 1]), (True, [0, 0])])
 async def test_until_when_what_is_asked_may_be_sent(overruns, least):
     """What waits for a connection may still be sent until the call's end, or a second before if it is not the first."""
-    stage = Stage(limits=Limits(call=10), a=[[GONE]], b=[[picture()]])
+    stage = Stage(limits=TimeLimits(call=10), a=[[GONE]], b=[[picture()]])
     ends_at = stage.clock() + 10
 
     await stage.run(one_of_each("a", "b"), overruns=overruns)
@@ -390,7 +392,7 @@ async def test_until_when_what_is_asked_may_be_sent(overruns, least):
 
 async def test_an_outcome_that_can_be_asked_for_again():
     """Where an attempt may go on beyond the call's end, a fallback is asked as long as that has not come."""
-    stage = Stage(limits=Limits(call=10), a=[[CUT]], b=[[picture()]])
+    stage = Stage(limits=TimeLimits(call=10), a=[[CUT]], b=[[picture()]])
     stage.upstream.began = lambda _: stage.clock.pass_by(9.5)
 
     (end,) = await stage.run(one_of_each("a", "b"), overruns=True)
@@ -407,8 +409,8 @@ async def test_left_after_a_partial_image():
     await events.aclose()
 
     assert stage.upstream.closed == 1
-    assert stage.journal.trail.perhaps_billed
-    assert (AttemptUsage(step=0, kind=None),) == stage.journal.consumed
+    assert stage.log.summary.perhaps_billed
+    assert (AttemptUsage(step=0, kind=None),) == stage.log.consumed
 
 
 async def test_left_as_a_probe():
@@ -423,7 +425,7 @@ async def test_left_as_a_probe():
     assert isinstance(second, Failed)
     await leave(task)
 
-    stage.journal = AttemptLog()
+    stage.log = AttemptLog()
     (third,) = await stage.run(one_of_each("a"))
 
     assert isinstance(third, Succeeded)
@@ -439,9 +441,9 @@ async def test_left_during_a_wait():
     await leave(task)
 
     assert (1, None, False) == (
-        stage.journal.trail.calls,
-        stage.journal.trail.in_flight,
-        stage.journal.trail.perhaps_billed,
+        stage.log.summary.calls,
+        stage.log.summary.in_flight,
+        stage.log.summary.perhaps_billed,
     )
 
 
@@ -465,7 +467,7 @@ async def test_a_fault_in_an_attempt():
         await stage.run(one_of_each("a"))
 
     assert stage.upstream.closed == 1
-    assert stage.journal.trail.perhaps_billed
+    assert stage.log.summary.perhaps_billed
     assert stage.cooling.of(target("a")).is_open(stage.clock())
 
 

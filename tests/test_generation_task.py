@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from core.domain.errors import Overdue, Stopping
-from core.responses.generation_task import GenerationTask, Shutdown
-from tests.responses.scripted import EVENT_ID, Generation, drawn, envelope, showing
+from core.generation_task import GenerationTask, Shutdown
+from tests.responses.scripted import EVENT_ID, Generation, a_call, drawn, showing
 
 FIRST, SECOND, END = showing(0), showing(1), drawn()
 
@@ -19,7 +19,7 @@ class Kept:
     def __init__(self, *script, grace=None) -> None:
         self.generation = Generation(*script)
         self.kept = []
-        self.reader = GenerationTask(self.generation.draw, grace or Shutdown(), envelope(), seconds=60, keep=self._keep)
+        self.reader = GenerationTask(self.generation.draw, grace or Shutdown(), a_call(), seconds=60, store=self._keep)
 
     async def _keep(self, end) -> None:
         await asyncio.sleep(0)
@@ -36,7 +36,7 @@ async def test_who_reads_on_gets_every_event_and_the_end_once_it_is_kept():
     """Nothing is lost, and what was seen can be asked for again."""
     kept = Kept(FIRST, SECOND, END)
 
-    seen = [(await kept.reader.wait(), list(kept.kept)) for _ in range(3)]
+    seen = [(await kept.reader.next_event(), list(kept.kept)) for _ in range(3)]
     await kept.reader.aclose()
 
     assert [(FIRST, []), (SECOND, []), (END, [END])] == seen
@@ -47,9 +47,9 @@ async def test_nothing_is_drawn_ahead_of_the_reader():
     """A slow reader holds upstream up, whether the end is kept or not."""
     for reader, generation in [
         ((kept := Kept(FIRST, SECOND, END)).reader, kept.generation),
-        (GenerationTask((own := Generation(FIRST, SECOND, END)).draw, Shutdown(), envelope(), seconds=60), own),
+        (GenerationTask((own := Generation(FIRST, SECOND, END)).draw, Shutdown(), a_call(), seconds=60), own),
     ]:
-        assert FIRST is await reader.wait()
+        assert FIRST is await reader.next_event()
         await turns()
         assert generation.produced == 1
         await reader.aclose()
@@ -60,7 +60,7 @@ async def test_who_leaves_leaves_the_rest_to_be_kept(read):
     """At any time; nobody is shown anything, and the end is kept once."""
     kept = Kept(FIRST, SECOND, END)
     for _ in range(read):
-        await kept.reader.wait()
+        await kept.reader.next_event()
 
     await kept.reader.aclose()
     await kept.reader.aclose()
@@ -72,7 +72,7 @@ async def test_a_reader_that_is_cancelled_while_it_waits_leaves_the_rest_to_be_k
     """It was the caller who went, not the generation."""
     gate = asyncio.Event()
     kept = Kept(gate, END)
-    waiting = asyncio.ensure_future(kept.reader.wait())
+    waiting = asyncio.ensure_future(kept.reader.next_event())
     await turns()
     waiting.cancel()
     await asyncio.wait({waiting})
@@ -86,28 +86,28 @@ async def test_a_reader_that_is_cancelled_while_it_waits_leaves_the_rest_to_be_k
 async def test_an_event_is_not_lost_by_waiting_too_short():
     """Who finds nothing in time gets it the next time."""
     gate = asyncio.Event()
-    reader = GenerationTask(Generation(gate, FIRST, END).draw, Shutdown(), envelope(), seconds=60)
+    reader = GenerationTask(Generation(gate, FIRST, END).draw, Shutdown(), a_call(), seconds=60)
 
-    assert await reader.wait(0) is None
+    assert await reader.next_event(0) is None
     gate.set()
 
-    assert [FIRST, END] == [await reader.wait(5), await reader.wait(5)]
+    assert [FIRST, END] == [await reader.next_event(5), await reader.next_event(5)]
     await reader.aclose()
 
 
 async def test_an_event_that_comes_with_the_end_of_the_wait():
     """An event that is there in the very turn in which the wait ends, or the process, is handed over first."""
     gate, grace = asyncio.Event(), Shutdown()
-    reader = GenerationTask(Generation(gate, FIRST, asyncio.Event()).draw, grace, envelope(), seconds=60)
-    waiting = asyncio.ensure_future(reader.wait(5))
+    reader = GenerationTask(Generation(gate, FIRST, asyncio.Event()).draw, grace, a_call(), seconds=60)
+    waiting = asyncio.ensure_future(reader.next_event(5))
     await turns()
     gate.set()
     await asyncio.sleep(0)
-    grace.end()
+    grace.begin()
 
     assert FIRST is await waiting
     with pytest.raises(Stopping):
-        await reader.wait(5)
+        await reader.next_event(5)
     await reader.aclose()
 
 
@@ -116,11 +116,11 @@ async def test_what_goes_wrong_is_told_to_the_reader(caplog, keeps):
     """It is raised, once, and then it is not in the log."""
     script = FIRST, ConnectionError("broken")
     reader = (
-        Kept(*script).reader if keeps else GenerationTask(Generation(*script).draw, Shutdown(), envelope(), seconds=60)
+        Kept(*script).reader if keeps else GenerationTask(Generation(*script).draw, Shutdown(), a_call(), seconds=60)
     )
-    await reader.wait()
+    await reader.next_event()
     with pytest.raises(ConnectionError):
-        await reader.wait()
+        await reader.next_event()
 
     await reader.aclose()
 
@@ -130,7 +130,7 @@ async def test_what_goes_wrong_is_told_to_the_reader(caplog, keeps):
 async def test_what_goes_wrong_when_nobody_reads_is_written_down(caplog):
     """With the call's id; it is raised nowhere."""
     kept = Kept(FIRST, ConnectionError("broken"))
-    await kept.reader.wait()
+    await kept.reader.next_event()
 
     await kept.reader.aclose()
 
@@ -139,10 +139,10 @@ async def test_what_goes_wrong_when_nobody_reads_is_written_down(caplog):
 
 async def test_a_generation_that_ends_at_once():
     """One that waits for nothing has ended before it is read; nothing of it is lost."""
-    reader = GenerationTask(Generation(END).draw, Shutdown(), envelope(), seconds=0)
+    reader = GenerationTask(Generation(END).draw, Shutdown(), a_call(), seconds=0)
     await turns()
 
-    assert END is await reader.wait()
+    assert END is await reader.next_event()
     await reader.aclose()
 
 
@@ -154,9 +154,9 @@ async def test_the_time_of_a_call_whose_end_is_kept():
     async def keep(end):
         kept.append(end)
 
-    reader = GenerationTask(generation.draw, Shutdown(), envelope(), seconds=0.0, keep=keep)
+    reader = GenerationTask(generation.draw, Shutdown(), a_call(), seconds=0.0, store=keep)
     with pytest.raises(Overdue):
-        await reader.wait()
+        await reader.next_event()
     assert not generation.closed
     gate.set()
 
@@ -168,9 +168,9 @@ async def test_the_time_of_a_call_whose_end_is_kept():
 async def test_nobody_listens_for_the_end_of_the_process_any_more():
     """A call that has ended leaves nothing behind with those that go on."""
     grace = Shutdown()
-    readers = [GenerationTask(Generation(END).draw, grace, envelope(), seconds=60) for _ in range(3)]
+    readers = [GenerationTask(Generation(END).draw, grace, a_call(), seconds=60) for _ in range(3)]
     for reader in readers:
-        await reader.wait()
+        await reader.next_event()
         await reader.aclose()
 
     assert not grace._listeners
@@ -178,7 +178,7 @@ async def test_nobody_listens_for_the_end_of_the_process_any_more():
 
 async def test_a_generation_that_ends_cancelled():
     """Whoever reads it is told that its time is over: the cancellation was not theirs."""
-    reader = GenerationTask(Generation(asyncio.CancelledError()).draw, Shutdown(), envelope(), seconds=60)
+    reader = GenerationTask(Generation(asyncio.CancelledError()).draw, Shutdown(), a_call(), seconds=60)
     with pytest.raises(Overdue):
-        await reader.wait()
+        await reader.next_event()
     await reader.aclose()
