@@ -215,9 +215,9 @@ async def test_limits_that_cannot_be_read_fail_a_job_with_its_last_try() -> None
     town.tables.table = lambda name, table=town.tables.table: down if name == COUNTERS else table(name)
     town.change_key(**LIMITED)
     with pytest.raises(LimitsUnavailable):
-        await town.built.workshop.carry_out(job_id, MAX_TRIES - 1)
+        await town.built.job_runner.run(job_id, MAX_TRIES - 1)
     assert "queued" == (await town.state(job_id))["status"]
-    await town.built.workshop.carry_out(job_id, MAX_TRIES)
+    await town.built.job_runner.run(job_id, MAX_TRIES)
     job = await town.state(job_id)
     assert ("failed", 503, 0) == (job["status"], job["error"]["status_code"], town.asked)
 
