@@ -183,12 +183,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default 1)")
     parser.add_argument("--minutes", type=float, default=60, help="begin no other mutant after so long (default 60)")
     parser.add_argument("--processes", type=int, default=2, help="at a time (default 2)")
-    parser.add_argument("--of", default="", help="only of files whose path has this in it")
+    parser.add_argument("--of", default="", help="only of files whose path matches this regular expression")
     parser.add_argument("--verbose", action="store_true", help="say what killed each")
     options = parser.parse_args()
     files = sorted(str(path.relative_to(PROJECT)) for name in CODE for path in (PROJECT / name).rglob("*.py"))
     mutants = [each for file in files for each in find_mutants(file, (PROJECT / file).read_bytes())]
-    mutants = [each for each in mutants if options.of in each.file]
+    mutants = [each for each in mutants if re.search(options.of, each.file)]
     chosen = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))  # noqa: S311 -- no secret
     known = record(options.processes)
     ends_at = time.monotonic() + 60 * options.minutes
