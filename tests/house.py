@@ -22,6 +22,7 @@ from core.settings.settings import read_settings
 from emulator.loopback import serving
 from emulator.server import running
 from localhost.host import Host
+from tests.loopback import NO_CERTIFICATES
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ async def house(
         async with (
             _connected(module, values, clock=clock, wait=wait, now=now, tables=tables),
             serving(Host(module.app, "", values)) as url,
-            httpx2.AsyncClient(base_url=url, timeout=HANGS_SECONDS) as http,
+            httpx2.AsyncClient(base_url=url, timeout=HANGS_SECONDS, verify=NO_CERTIFICATES) as http,
         ):
             yield House(url, http, azure.url, azure.calls, module)
 

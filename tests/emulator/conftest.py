@@ -1,15 +1,12 @@
 """A fresh emulator for each test; its pictures are cached by the process."""
 
-import ssl
-
 import httpx2
 import pytest
 
 from emulator.server import running
 from tests.emulator.asking import Azure
+from tests.loopback import NO_CERTIFICATES
 from tests.waiting import HANGS_SECONDS
-
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading them takes longer than most tests
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from emulator.faults import FAULTS
 from emulator.server import running
 from tests.emulator.asking import VERSION, Azure
-from tests.loopback import serving
+from tests.loopback import NO_CERTIFICATES, serving
 from tests.waiting import HANGS_SECONDS
 
 CALL = f"/openai/deployments/gpt-image-1/images/generations?api-version={VERSION}"
@@ -37,7 +37,7 @@ async def test_any_application_can_be_served():
     async def app(scope, receive, send):
         await (lifespan if scope["type"] == "lifespan" else inner)(scope, receive, send)
 
-    async with serving(app) as url, httpx2.AsyncClient() as client:
+    async with serving(app) as url, httpx2.AsyncClient(verify=NO_CERTIFICATES) as client:
         assert (await client.get(url)).text == "hello"
         assert seen == ["lifespan.startup"]
     assert seen == ["lifespan.startup", "lifespan.shutdown"]
@@ -45,7 +45,7 @@ async def test_any_application_can_be_served():
 
 async def test_it_stops_although_connections_hang():
     """Stopping does not wait for clients that wait."""
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(verify=NO_CERTIFICATES) as client:
         async with running() as emulator:
             asking = asyncio.create_task(
                 client.post(
@@ -65,7 +65,10 @@ async def test_it_stops_although_connections_hang():
 async def test_settings_of_its_own():
     """Key, token, and how long the model thinks are settings."""
     options = {"api_key": "k", "entra_token": "t", "identity_header": "i", "delay_seconds": 0.2}
-    async with running(**options) as emulator, httpx2.AsyncClient(base_url=emulator.url) as client:
+    async with (
+        running(**options) as emulator,
+        httpx2.AsyncClient(base_url=emulator.url, verify=NO_CERTIFICATES) as client,
+    ):
         azure = Azure(emulator, client)
         assert (await azure.draw(headers=KEY)).status_code == 401
         started = time.perf_counter()

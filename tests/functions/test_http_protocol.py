@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from adapters.functions.http_protocol import MOST_BARREN_BYTES, SMALL_BYTES, HeadHolder, HttpProtocol
 from emulator.loopback import serving
+from tests.loopback import NO_CERTIFICATES
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -36,7 +37,7 @@ GOOD = {
 @pytest.mark.parametrize(("options", "said"), GOOD.values(), ids=GOOD)
 async def test_what_comes_to_something(options, said):
     """Long requests, and many on one connection, are taken as long as something comes of them."""
-    async with serving(app, http=HttpProtocol) as url, httpx2.AsyncClient() as client:
+    async with serving(app, http=HttpProtocol) as url, httpx2.AsyncClient(verify=NO_CERTIFICATES) as client:
         for _ in range(3):
             made = {name: value() if callable(value) else value for name, value in options.items()}
             answer = await client.post(url, **made)

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from adapters.functions import web_extension
 from adapters.functions.web_extension import Request, Response, WebApp, WebServer
+from tests.loopback import NO_CERTIFICATES
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -259,7 +260,9 @@ async def test_a_call_before_the_server_has_started(hostname: str) -> None:
     app.route(health)
     port = free_port()
     server = WebServer(hostname, port, app)
-    async with httpx2.AsyncClient(base_url=f"http://{hostname}:{port}", headers=NAMED, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=f"http://{hostname}:{port}", headers=NAMED, trust_env=False, verify=NO_CERTIFICATES
+    ) as client:
         called = asyncio.ensure_future(client.get("/", timeout=HANGS_SECONDS))
         async with served(server):
             assert 200 == (await called).status_code
@@ -281,7 +284,9 @@ async def test_a_server_that_ends() -> None:
     port = free_port()
     async with (
         served(WebServer("127.0.0.1", port, app)),
-        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=NAMED, trust_env=False) as client,
+        httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers=NAMED, trust_env=False, verify=NO_CERTIFICATES
+        ) as client,
     ):
         assert 200 == (await client.get("/", timeout=HANGS_SECONDS)).status_code
     with pytest.raises(ConnectionRefusedError):

@@ -15,6 +15,7 @@ from azure.storage.blob import ContainerClient
 
 from tests.house import KEY, PROMPT, house, key_record
 from tests.http.wire import check_refusal
+from tests.loopback import NO_CERTIFICATES
 from tests.mail import Mail
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ async def test_a_letter_is_answered_with_a_result_and_the_pictures_beside_it(pos
     assert {"id", "deployment"}.isdisjoint(result)
     pictures = post.results(f"evt-1-{post.suffix}/")
     assert 2 == len(pictures)
-    async with httpx2.AsyncClient() as anybody:
+    async with httpx2.AsyncClient(verify=NO_CERTIFICATES) as anybody:
         for item in result["data"]:
             found = await anybody.get(item["url"])
             assert (200, "image/png") == (found.status_code, found.headers["content-type"])

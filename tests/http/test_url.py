@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.house import house
+from tests.loopback import NO_CERTIFICATES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[House]:
 
 async def fetched(url: str) -> httpx2.Response:
     """What anybody finds at a link: no key, no cookie."""
-    async with httpx2.AsyncClient() as anybody:
+    async with httpx2.AsyncClient(verify=NO_CERTIFICATES) as anybody:
         return await anybody.get(url)
 
 

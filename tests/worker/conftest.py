@@ -10,6 +10,7 @@ from pathlib import Path  # noqa: TC003
 import httpx2
 import pytest
 
+from tests.loopback import NO_CERTIFICATES
 from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import APPS, ROOT, running
 
@@ -52,7 +53,9 @@ def localhost_url() -> Iterator[str]:
 @pytest.fixture
 async def worker(worker_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the app under the worker."""
-    async with httpx2.AsyncClient(base_url=worker_url, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=worker_url, timeout=HANGS_SECONDS, trust_env=False, verify=NO_CERTIFICATES
+    ) as client:
         yield client
 
 
@@ -60,5 +63,7 @@ async def worker(worker_url: str) -> AsyncIterator[httpx2.AsyncClient]:
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the app under each host in turn: what is true of one is true of the other."""
     url = request.getfixturevalue(f"{request.param}_url")
-    async with httpx2.AsyncClient(base_url=url, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=url, timeout=HANGS_SECONDS, trust_env=False, verify=NO_CERTIFICATES
+    ) as client:
         yield client

@@ -11,6 +11,7 @@ import pytest
 
 from tests.house import KEY, PROMPT, environment, events_of
 from tests.http.governing import PATH, TRUST, token
+from tests.loopback import NO_CERTIFICATES
 from tests.waiting import HANGS_SECONDS
 from tests.worker.processes import ROOT, running
 
@@ -40,12 +41,14 @@ async def gateway(worker_host: StartHost, azure: str) -> AsyncIterator[httpx2.As
     """Give a client of the gateway under the worker, with the key of team A."""
     url = worker_host(ROOT, environment(azure, GATEWAY_HEARTBEAT_SECONDS="0.05", **TRUST))
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=url, headers=headers, timeout=HANGS_SECONDS, trust_env=False, verify=NO_CERTIFICATES
+    ) as client:
         yield client
 
 
 async def _emulated(azure: str, deployment: str) -> list[dict[str, object]]:
-    async with httpx2.AsyncClient(base_url=azure, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=azure, trust_env=False, verify=NO_CERTIFICATES) as client:
         calls = (await client.get("/emulator/calls", params={"deployment": deployment})).json()
     return list(calls["calls"] if isinstance(calls, dict) else calls)
 
@@ -71,7 +74,7 @@ async def test_it_indexes(gateway: httpx2.AsyncClient) -> None:
 async def test_it_indexes_whatever_the_settings(worker_host: StartHost) -> None:
     """With wrong settings the app is there all the same: 503 without a detail, and health says why."""
     url = worker_host(ROOT, {"AZURE_OPENAI_ENDPOINT": "ftp://nowhere"})
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=NO_CERTIFICATES) as client:
         answer = await client.post(IMAGES.format("gpt-image-1"), json=BODY)
         health = await client.get("/health")
     assert (503, "misconfigured") == (answer.status_code, answer.json()["error"]["code"])
@@ -186,7 +189,7 @@ async def test_lines_of_streams_reach_the_console(azure: str) -> None:
     with running("tests.worker.host", str(ROOT), cwd=ROOT, env=env) as host:
         headers = {"authorization": f"Bearer {KEY}", "x-request-id": "the-stream"}
         async with httpx2.AsyncClient(
-            base_url=host.url, headers=headers, timeout=HANGS_SECONDS, trust_env=False
+            base_url=host.url, headers=headers, timeout=HANGS_SECONDS, trust_env=False, verify=NO_CERTIFICATES
         ) as client:
             answer = await client.post(IMAGES.format("gpt-image-1--fault-bytes-1000"), json={**BODY, "stream": True})
             assert answer.status_code == 200
