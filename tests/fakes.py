@@ -13,7 +13,7 @@ import orjson
 from core.azure_openai.connection import NoTime, NotSent
 from core.deployments.catalogue import Deployment, Target
 from core.deployments.parameters import UpstreamBody
-from core.deployments.route_plan import PlanStep, RoutePlan
+from core.deployments.route_plan import PlanStep, RoutePlan, SkippedStep
 from core.domain.errors import InvalidRequest
 from core.domain.image_json import ImageJson
 from core.domain.outcome import Failure, FailureReason, Outcome, Success, UpstreamError, UpstreamPartial
@@ -182,21 +182,29 @@ def target(name: str = "a", *, endpoint: str | None = None, deployment: str = "p
 def fitted(*, stream: bool = False, wants: str | None = None, **body: Any) -> UpstreamBody:
     """A request as it is sent."""
     streaming = {"stream": True} if stream else {}
-    return UpstreamBody(body={"prompt": "a red fox", **streaming, **body}, streams=stream, wants=wants)
+    return UpstreamBody(fields={"prompt": "a red fox", **streaming, **body}, streams=stream, wants=wants)
 
 
 MISFIT = InvalidRequest("size must be something else", param="size")
 
 
-def step(name: str, *targets: Target, index: int = 0, misfit: bool = False, dropped: tuple[str, ...] = ()) -> PlanStep:
+def step(name: str, *targets: Target, index: int = 0, dropped: tuple[str, ...] = ()) -> PlanStep:
     """One deployment of a plan; without targets it has one, named like it."""
     deployment = Deployment(name=name, family=None, targets=targets or (target(name),))
-    fits = UpstreamBody(body={"prompt": "a red fox"}, streams=False, wants=None, dropped=dropped)
-    return PlanStep(fallback_index=index, deployment=deployment, fitted=MISFIT if misfit else fits)
+    body = UpstreamBody(fields={"prompt": "a red fox"}, streams=False, wants=None, dropped=dropped)
+    return PlanStep(fallback_index=index, deployment=deployment, body=body)
 
 
-def plan(*steps: PlanStep) -> RoutePlan:
-    return RoutePlan(steps=steps)
+def misfit(name: str, *targets: Target, index: int = 0) -> SkippedStep:
+    """A fallback that cannot honour the request."""
+    return SkippedStep(fallback_index=index, deployment=step(name, *targets).deployment, reason=MISFIT)
+
+
+def plan(*steps: PlanStep | SkippedStep) -> RoutePlan:
+    return RoutePlan(
+        steps=tuple(each for each in steps if isinstance(each, PlanStep)),
+        skipped=tuple(each for each in steps if isinstance(each, SkippedStep)),
+    )
 
 
 def failed(reason: FailureReason, *, retry_after: float | None = None, **fields: Any) -> Failure:

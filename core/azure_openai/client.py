@@ -46,7 +46,7 @@ class AttemptRequest(Struct, frozen=True, kw_only=True):
     """What one attempt asks of one target."""
 
     target: Target
-    fitted: UpstreamBody
+    body: UpstreamBody
     api_version: str | None
     """The dated version that the caller asked for."""
     images: int
@@ -121,7 +121,7 @@ class AzureOpenAI:
 
     async def _finished(self, ask: AttemptRequest, outcome: Outcome, time: Time) -> Outcome:
         """Turn URLs into base64 where the caller asked for that and the model gives URLs only."""
-        if not isinstance(outcome, Success) or ask.fitted.wants != "b64_json":
+        if not isinstance(outcome, Success) or ask.body.wants != "b64_json":
             return outcome
         loopback = is_loopback(urlsplit(ask.target.endpoint).hostname or "")
         try:
@@ -178,7 +178,7 @@ async def _begun(
 async def _received(ask: AttemptRequest, response: HttpResponse, time: Time, patience: Patience, show: Show) -> Outcome:
     """Read a 2xx answer, stream or not."""
     try:
-        is_stream, response = await is_event_stream(response, time, patience, asked=ask.fitted.streams)
+        is_stream, response = await is_event_stream(response, time, patience, asked=ask.body.streams)
     except (Lost, TimeoutError) as error:
         reason = FailureReason.CUT_SHORT if isinstance(error, Lost) else time.reason(FailureReason.WENT_SILENT)
         return Failure(reason=reason, status=response.status, relayed=response_outcome.relayed(response.headers))
@@ -196,10 +196,10 @@ def _request(ask: AttemptRequest, credential: Mapping[str, str]) -> HttpRequest:
         headers={
             **credential,
             "content-type": "application/json",
-            "accept": "text/event-stream, application/json" if ask.fitted.streams else "application/json",
+            "accept": "text/event-stream, application/json" if ask.body.streams else "application/json",
             "accept-encoding": "identity",  # base64 in, base64 out: nothing to be unpacked and packed again
             "user-agent": "azure-openai-image-gateway",
             "x-ms-client-request-id": ask.event_id,
         },
-        body=orjson.dumps(ask.fitted.body),
+        body=orjson.dumps(ask.body.fields),
     )

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
-from core.deployments.parameters import UpstreamBody
 from core.deployments.prices import PARTIAL_TOKENS, ImagePrice, TokenPrice
 from core.domain.outcome import OutcomeKind
 from core.domain.tokens import Tokens
@@ -130,12 +129,11 @@ def estimate(step: PlanStep, images: int) -> int | None:
     the model, and settled by what it counts.
     """
     price = step.deployment.price
-    if price is None or not isinstance(step.fitted, UpstreamBody):
+    if price is None:
         return None
-    body = step.fitted.body
     if isinstance(price, ImagePrice):
-        return images * price.cost(body.get("quality"), body.get("size"))
-    tokens = _tokens_estimated(step, step.fitted, images)
+        return images * price.cost(step.body.fields.get("quality"), step.body.fields.get("size"))
+    tokens = _estimated_tokens(step, images)
     return None if tokens is None else price.cost(tokens)
 
 
@@ -149,7 +147,7 @@ def make_bill(plan: RoutePlan | None, log: Consumption) -> Bill:
 
 def _charge(step: PlanStep, consumed: AttemptUsage) -> Charge | None:
     if consumed.is_uncertain:
-        asked = _images_asked(step)
+        asked = int(step.body.fields.get("n") or 1)
         nanos = estimate(step, asked)
         basis = Basis.UNKNOWN if nanos is None else Basis.ESTIMATE
     elif consumed.kind is OutcomeKind.PICTURE:
@@ -180,17 +178,13 @@ def _cost_of_pictures(step: PlanStep, consumed: AttemptUsage) -> tuple[int | Non
     return nanos, Basis.PER_IMAGE if isinstance(price, ImagePrice) else Basis.ESTIMATE
 
 
-def _tokens_estimated(step: PlanStep, fitted: UpstreamBody, images: int) -> Tokens | None:
+def _estimated_tokens(step: PlanStep, images: int) -> Tokens | None:
     table = None if step.deployment.family is None else step.deployment.family.token_table
     if table is None:
         return None
-    picture = table.tokens(fitted.body.get("quality"), fitted.body.get("size"))
-    partials = int(fitted.body.get("partial_images") or 0)
+    picture = table.tokens(step.body.fields.get("quality"), step.body.fields.get("size"))
+    partials = int(step.body.fields.get("partial_images") or 0)
     return Tokens(image_out=images * picture + partials * PARTIAL_TOKENS)
-
-
-def _images_asked(step: PlanStep) -> int:
-    return int(step.fitted.body.get("n") or 1) if isinstance(step.fitted, UpstreamBody) else 0
 
 
 def _sum(parts: Sequence[int | None]) -> int | None:

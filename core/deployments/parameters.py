@@ -1,6 +1,6 @@
 """How a request is put to one deployment: what is sent, what is left out, and what cannot be honoured.
 
-One pure function, `fit`, over the family's row. The rules are those of contract §3, "Model families".
+One pure function, `map_parameters`, over the family's row. The rules are those of contract §3, "Model families".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NEVER_SENT: Final = frozenset({"model", "fallbacks"})
 class UpstreamBody(Struct, frozen=True, kw_only=True):
     """A request in the words of one deployment."""
 
-    body: Mapping[str, Any]
+    fields: Mapping[str, Any]
     """What is sent, ready to be JSON."""
     streams: bool
     """Whether upstream is asked for a stream."""
@@ -41,7 +41,7 @@ def map_parameters(request: ImageRequest, family: Family | None) -> UpstreamBody
         body.pop("response_format", None)  # it has no effect on a stream, which always holds base64
     wants = "b64_json" if request.streams else request.response_format
     if family is None:
-        return UpstreamBody(body=body, streams=request.streams, wants=wants)
+        return UpstreamBody(fields=body, streams=request.streams, wants=wants)
     _refuse_what_is_impossible(request, family)
     dropped = [
         name for name in body if name in family.left_out or (name in family.auto_left_out and body[name] == "auto")
@@ -63,7 +63,7 @@ def map_parameters(request: ImageRequest, family: Family | None) -> UpstreamBody
     if wants is not None and family.chooses_format:
         body["response_format"] = wants
     return UpstreamBody(
-        body=body,
+        fields=body,
         streams=streams,
         wants=wants,
         dropped=tuple(dropped),

@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from core.deployments.parameters import UpstreamBody, map_parameters
+from core.deployments.parameters import map_parameters
 from core.domain.errors import Forbidden, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.deployments.catalogue import Catalogue, Deployment
+    from core.deployments.parameters import UpstreamBody
     from core.domain.request import ImageRequest
 
 
 class PlanStep(Struct, frozen=True, kw_only=True):
-    """One deployment of a plan."""
+    """A deployment that can be asked."""
 
     fallback_index: int
     """0: the deployment in the path; 1 …: its place in `fallbacks`."""
     deployment: Deployment
-    fitted: UpstreamBody | InvalidRequest
-    """The request in this deployment's words; or why it cannot honour it, so that it is passed over."""
+    body: UpstreamBody
+    """What its targets are sent."""
 
     @property
     def param(self) -> str | None:
@@ -34,10 +35,21 @@ class PlanStep(Struct, frozen=True, kw_only=True):
         return _param(self.fallback_index) if self.fallback_index else None
 
 
+class SkippedStep(Struct, frozen=True, kw_only=True):
+    """A fallback whose family cannot honour the request."""
+
+    fallback_index: int
+    deployment: Deployment
+    reason: InvalidRequest
+
+
 class RoutePlan(Struct, frozen=True, kw_only=True):
-    """Where a call may go, in order. The first step can honour the request."""
+    """Where a call may go, in order."""
 
     steps: tuple[PlanStep, ...]
+    """What can be asked; the deployment in the path is the first."""
+    skipped: tuple[SkippedStep, ...] = ()
+    """The fallbacks that cannot."""
 
 
 def make_plan(catalogue: Catalogue, request: ImageRequest, name: str, may_call: Callable[[str], bool]) -> RoutePlan:
@@ -57,20 +69,18 @@ def make_plan(catalogue: Catalogue, request: ImageRequest, name: str, may_call: 
         if deployment is None:
             raise _unknown(each, index)
         found.setdefault(each, (index, deployment))
-    steps = tuple(
-        PlanStep(fallback_index=index, deployment=deployment, fitted=_fit(request, deployment))
-        for index, deployment in found.values()
-    )
-    if isinstance(steps[0].fitted, InvalidRequest):
-        raise steps[0].fitted
-    return RoutePlan(steps=steps)
-
-
-def _fit(request: ImageRequest, deployment: Deployment) -> UpstreamBody | InvalidRequest:
-    try:
-        return map_parameters(request, deployment.family)
-    except InvalidRequest as misfit:
-        return misfit
+    steps: list[PlanStep] = []
+    skipped: list[SkippedStep] = []
+    for index, deployment in found.values():
+        try:
+            body = map_parameters(request, deployment.family)
+        except InvalidRequest as reason:
+            if index == 0:
+                raise
+            skipped.append(SkippedStep(fallback_index=index, deployment=deployment, reason=reason))
+        else:
+            steps.append(PlanStep(fallback_index=index, deployment=deployment, body=body))
+    return RoutePlan(steps=tuple(steps), skipped=tuple(skipped))
 
 
 def _param(index: int) -> str:

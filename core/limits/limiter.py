@@ -18,7 +18,6 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from core.deployments.costs import estimate
-from core.deployments.parameters import UpstreamBody
 from core.domain.errors import Forbidden, LimitsUnavailable
 from core.limits.admission_queue import PATIENCE_SECONDS, AdmissionQueue
 from core.limits.quota_store import QuotaStore
@@ -249,8 +248,6 @@ def _most_expensive(plan: RoutePlan, images: int, *, is_budgeted: bool) -> int:
     """The most that any deployment which can be asked would cost, in billionths of a US dollar."""
     most = 0
     for step in plan.steps:
-        if not isinstance(step.fitted, UpstreamBody):
-            continue
         nanos = estimate(step, images)
         if nanos is None and is_budgeted:
             raise Forbidden(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from core.deployments.parameters import UpstreamBody
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,8 +21,8 @@ def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str
         "x-gateway-fallback-index": str(step.fallback_index),
         "x-gateway-attempts": str(summary.calls),
     }
-    if isinstance(step.fitted, UpstreamBody) and step.fitted.dropped:
-        headers["x-gateway-dropped-params"] = ", ".join(step.fitted.dropped)
+    if step.body.dropped:
+        headers["x-gateway-dropped-params"] = ", ".join(step.body.dropped)
     return headers
 
 

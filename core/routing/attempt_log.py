@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.domain.errors import InvalidRequest
 from core.domain.outcome import Failure, Outcome, OutcomeKind
 from core.domain.tokens import AttemptUsage
 from core.routing.next_attempt import FinishedAttempt
@@ -135,22 +134,22 @@ class AttemptLog:
         self.pass_over(plan, move.passed_over, is_out_of_time=move.is_out_of_time)
         self.close()
 
-    def pass_over(self, plan: RoutePlan, steps: Iterable[int], *, is_out_of_time: bool = False) -> None:
-        """Note that steps of the plan could not be asked, and why; once each."""
-        otherwise = "out_of_time" if is_out_of_time else "cooling_off"
-        for number in steps:
-            if number in self._passed_over:
-                continue
-            self._passed_over.add(number)
-            step = plan.steps[number]
-            misfit = step.fitted if isinstance(step.fitted, InvalidRequest) else None
-            self._go_on(
-                AttemptEntry(
-                    deployment=step.deployment.name,
-                    outcome="passed_over" if misfit else otherwise,
-                    reason=misfit.message if misfit else None,
-                )
+    def pass_over(self, plan: RoutePlan, indexes: Iterable[int], *, is_out_of_time: bool = False) -> None:
+        """Note which deployments of the plan could not be asked, by their fallback indexes, and why; once each."""
+        cannot_now = "out_of_time" if is_out_of_time else "cooling_off"
+        lines = {
+            step.fallback_index: AttemptEntry(deployment=step.deployment.name, outcome=cannot_now)
+            for step in plan.steps
+        } | {
+            step.fallback_index: AttemptEntry(
+                deployment=step.deployment.name, outcome="passed_over", reason=step.reason.message
             )
+            for step in plan.skipped
+        }
+        for index in indexes:
+            if index not in self._passed_over:
+                self._passed_over.add(index)
+                self._go_on(lines[index])
 
     def _go_on(
         self, *entries: AttemptEntry, calls: int = 0, ambiguous: bool = False, in_flight: str | None = None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 from core.azure_openai.client import AttemptRequest
-from core.deployments.parameters import UpstreamBody
 from core.domain.outcome import Failure, FailureReason, Outcome, Success, UpstreamPartial
 from core.routing.next_attempt import RetryPolicy, RoutingState, Stop, TryTarget, choose_next
 
@@ -149,7 +148,7 @@ class Executor:
                 log.begin(plan, move)
                 ask = AttemptRequest(
                     target=move.target,
-                    fitted=_fitted(step),
+                    body=step.body,
                     api_version=api_version,
                     images=images,
                     event_id=event_id,
@@ -211,12 +210,6 @@ class _Window:
                 await self._show(PartialImage(partial=partial, step=step, summary=log.summary))
 
         return show
-
-
-def _fitted(step: PlanStep) -> UpstreamBody:
-    if isinstance(step.fitted, UpstreamBody):
-        return step.fitted
-    raise AssertionError("a deployment that cannot honour the request was asked")
 
 
 def _tell_the_operator(target: Target, outcome: Failure) -> None:

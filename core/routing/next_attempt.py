@@ -5,12 +5,12 @@ It sees frozen values only. Time comes in as numbers on one monotonic clock, cha
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.domain.errors import InvalidRequest
 from core.domain.outcome import GATEWAY_REASONS, Failure, FailureReason, OutcomeKind
 from core.routing.retry_rules import REFUSED_MAY_FALL_BACK, RULES, AfterFailure, RetryRule
 
@@ -55,7 +55,7 @@ class TryTarget(Struct, frozen=True, kw_only=True):
     wait: float = 0.0
     """Seconds."""
     passed_over: tuple[int, ...] = ()
-    """Steps that come before it and can now not be asked."""
+    """The fallback indexes of deployments that come before it and cannot be asked now."""
 
 
 class Stop(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Stop(Struct, frozen=True, kw_only=True):
 
     failure: Failure
     passed_over: tuple[int, ...] = ()
-    """Steps that could not be asked."""
+    """The fallback indexes of deployments that could not be asked."""
     is_out_of_time: bool = False
     """Whether they could not for want of time."""
 
@@ -96,7 +96,7 @@ def choose_next(situation: RoutingState) -> TryTarget | Stop:
         found = _MOVES[move](situation)
         if found is not None and situation.now + found.wait < last_begin:
             return found
-    passed_over = _steps_left(situation) if AfterFailure.FALLBACK in moves else ()
+    passed_over = _indexes_left(situation) if AfterFailure.FALLBACK in moves else ()
     return Stop(
         failure=_failure_of_the_primary(situation),
         passed_over=passed_over,
@@ -110,9 +110,17 @@ def _rule(outcome: Failure, policy: RetryPolicy) -> RetryRule:
     return RULES[outcome.kind]
 
 
-def _steps_left(situation: RoutingState) -> tuple[int, ...]:
-    furthest = max((tried.step for tried in situation.tried), default=-1)
-    return tuple(range(furthest + 1, len(situation.plan.steps)))
+def _furthest(situation: RoutingState) -> int:
+    """The last step that was asked; -1: none was."""
+    return max((tried.step for tried in situation.tried), default=-1)
+
+
+def _indexes_left(situation: RoutingState, *, before: float = inf) -> tuple[int, ...]:
+    """The fallback indexes of what comes after the last step that was asked, and `before` an index."""
+    plan, furthest = situation.plan, _furthest(situation)
+    asked = plan.steps[furthest].fallback_index if furthest >= 0 else -1
+    indexes = [step.fallback_index for step in plan.steps] + [step.fallback_index for step in plan.skipped]
+    return tuple(index for index in sorted(indexes) if asked < index < before)
 
 
 def _barred(situation: RoutingState) -> int:
@@ -126,16 +134,14 @@ def _sibling(situation: RoutingState) -> TryTarget | None:
 
 
 def _fallback(situation: RoutingState) -> TryTarget | None:
-    left = _steps_left(situation)
-    for passed, step in enumerate(left):
-        if isinstance(situation.plan.steps[step].fitted, InvalidRequest):
-            continue
-        if found := _first_time(situation, step, passed_over=left[:passed]):
-            return found
+    for number in range(_furthest(situation) + 1, len(situation.plan.steps)):
+        if found := _first_time(situation, number):
+            before = situation.plan.steps[number].fallback_index
+            return replace(found, passed_over=_indexes_left(situation, before=before))
     return None
 
 
-def _first_time(situation: RoutingState, step: int, passed_over: tuple[int, ...] = ()) -> TryTarget | None:
+def _first_time(situation: RoutingState, step: int) -> TryTarget | None:
     """A target of a step that was not asked before, in this step or another, and does not cool."""
     asked = {tried.target.identity for tried in situation.tried}
     target = _pick(
@@ -146,7 +152,7 @@ def _first_time(situation: RoutingState, step: int, passed_over: tuple[int, ...]
         ],
         situation.chance,
     )
-    return TryTarget(step=step, target=target, passed_over=passed_over) if target else None
+    return TryTarget(step=step, target=target) if target else None
 
 
 def _again(situation: RoutingState) -> TryTarget | None:

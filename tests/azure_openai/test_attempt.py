@@ -83,7 +83,7 @@ def ask(
     streaming = {"partial_images": partials} if partials else {}
     return AttemptRequest(
         target=at,
-        fitted=fitted(stream=stream, wants=wants, **streaming, **body),
+        body=fitted(stream=stream, wants=wants, **streaming, **body),
         api_version=api_version,
         images=images,
         event_id=event_id,

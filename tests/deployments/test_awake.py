@@ -32,7 +32,7 @@ from tests.deployments.asking import asked
 )
 def test_auto(family: str, given: dict[str, Any], partials: int) -> None:
     """A partial image is asked for where the picture may take long, and only there."""
-    assert partials == map_parameters(asked(**given), FAMILIES[family]).body.get("partial_images", 0)
+    assert partials == map_parameters(asked(**given), FAMILIES[family]).fields.get("partial_images", 0)
 
 
 @pytest.mark.parametrize(("awake", "partials"), [(Awake.ALWAYS, 1), (Awake.NEVER, 0)])
@@ -40,11 +40,11 @@ def test_auto(family: str, given: dict[str, Any], partials: int) -> None:
 def test_the_operators_word(awake: Awake, partials: int, given: dict[str, Any]) -> None:
     """The operator may have it always, or never."""
     family = replace(FAMILIES["gpt-image-1"], awake=awake)
-    assert partials == map_parameters(asked(**given), family).body.get("partial_images", 0)
+    assert partials == map_parameters(asked(**given), family).fields.get("partial_images", 0)
 
 
 @pytest.mark.parametrize("given", [{"n": 2}, {"n": 2, "stream": True}], ids=str)
 def test_only_in_a_stream(given: dict[str, Any]) -> None:
     """Where there is no stream there is nothing to keep awake."""
     family = replace(FAMILIES["gpt-image-1"], awake=Awake.ALWAYS)
-    assert "partial_images" not in map_parameters(asked(quality="high", **given), family).body
+    assert "partial_images" not in map_parameters(asked(quality="high", **given), family).fields

@@ -16,7 +16,6 @@ from core.deployments.families import FAMILIES
 from core.deployments.parameters import map_parameters
 from core.deployments.prices import per_image, per_million
 from core.deployments.route_plan import PlanStep, RoutePlan
-from core.domain.errors import InvalidRequest
 from core.domain.outcome import OutcomeKind
 from core.domain.tokens import AttemptUsage, Tokens
 from tests.deployments.asking import asked, target
@@ -33,7 +32,7 @@ def step(family: str | None, *, name: str = "mine", price: Price | None = None, 
     """A step of a plan: a request put to a deployment."""
     found: Family | None = None if family is None else FAMILIES[family]
     deployment = Deployment(name=name, family=found, targets=(target(name),), own_price=price)
-    return PlanStep(fallback_index=0, deployment=deployment, fitted=map_parameters(asked(**request), found))
+    return PlanStep(fallback_index=0, deployment=deployment, body=map_parameters(asked(**request), found))
 
 
 @dataclass(frozen=True)
@@ -112,11 +111,6 @@ def test_estimate_at_its_own_price() -> None:
 UNKNOWN = {
     "neither family nor price": step(None),
     "a price of tokens, and no table": step(None, price=per_million("5", "8", "30")),
-    "a table, and no request that fits": PlanStep(
-        fallback_index=1,
-        deployment=step("gpt-image-1").deployment,
-        fitted=InvalidRequest("size must be something else", param="size"),
-    ),
 }
 
 

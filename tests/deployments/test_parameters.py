@@ -25,7 +25,7 @@ HOW_IT_IS_FETCHED = ("stream", "partial_images")
 
 def sent(family: str, **fields: Any) -> dict[str, Any]:
     """What of these fields goes upstream, besides the prompt and how the answer is fetched."""
-    body = map_parameters(asked(**fields), FAMILIES[family]).body
+    body = map_parameters(asked(**fields), FAMILIES[family]).fields
     return {name: value for name, value in body.items() if name not in {"prompt", *HOW_IT_IS_FETCHED}}
 
 
@@ -99,7 +99,7 @@ def test_what_is_sent(family: str, given: dict[str, Any], expected: dict[str, An
 def test_prompt_is_sent_as_it_is(family: str | None) -> None:
     """The prompt is never altered."""
     prompt = "  a fox\n“é” \U0001f98a \\ "
-    assert prompt == map_parameters(asked(prompt=prompt), FAMILIES.get(family or "")).body["prompt"]
+    assert prompt == map_parameters(asked(prompt=prompt), FAMILIES.get(family or "")).fields["prompt"]
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -142,7 +142,7 @@ def test_what_cannot_be_honoured(family: str, given: dict[str, Any], param: str,
 def test_longest_prompt(family: str, longest: int) -> None:
     """A prompt may have exactly as many characters as the family reads; characters, not bytes."""
     prompt = "\U0001f98a" * longest
-    assert prompt == map_parameters(asked(prompt=prompt), FAMILIES[family]).body["prompt"]
+    assert prompt == map_parameters(asked(prompt=prompt), FAMILIES[family]).fields["prompt"]
 
 
 # ------------------------------------------------------------------------------------------------ response_format
@@ -152,7 +152,7 @@ def test_longest_prompt(family: str, longest: int) -> None:
 def test_urls_are_the_gateways_own_to_give(family: str) -> None:
     """A model that gives only base64 is not told that URLs were asked for."""
     fitted = map_parameters(asked(response_format="url"), FAMILIES[family])
-    assert "response_format" not in fitted.body
+    assert "response_format" not in fitted.fields
     assert "url" == fitted.wants
 
 
@@ -179,7 +179,7 @@ def test_what_the_gateway_delivers(family: str | None, stream: bool, form: str |
 def test_dall_e_is_asked_for_base64_for_a_stream(form: str | None) -> None:
     """For a stream DALL·E 3 is asked for `b64_json` in JSON, whatever `response_format` says."""
     fitted = map_parameters(asked(stream=True, partial_images=3, response_format=form), FAMILIES["dall-e-3"])
-    assert {"prompt": "p", "response_format": "b64_json"} == fitted.body
+    assert {"prompt": "p", "response_format": "b64_json"} == fitted.fields
     assert not fitted.streams
 
 
@@ -192,7 +192,7 @@ def test_stream_of_one(family: str, partial_images: int | None) -> None:
     """One picture of a GPT-image model is streamed with at least as many partial images as the caller may see."""
     fitted = map_parameters(asked(stream=True, partial_images=partial_images, quality="low"), FAMILIES[family])
     assert fitted.streams
-    assert (True, partial_images or 0) == (fitted.body["stream"], fitted.body.get("partial_images", 0))
+    assert (True, partial_images or 0) == (fitted.fields["stream"], fitted.fields.get("partial_images", 0))
 
 
 @pytest.mark.parametrize("partial_images", [None, 0, 3])
@@ -204,7 +204,7 @@ def test_no_stream_upstream(family: str, n: int, partial_images: int | None) -> 
     """Where upstream cannot stream it is asked for JSON, without partial images, and that is no reason to refuse."""
     fitted = map_parameters(asked(stream=True, n=n, partial_images=partial_images), FAMILIES[family])
     assert not fitted.streams
-    assert set() == {"stream", "partial_images"} & set(fitted.body)
+    assert set() == {"stream", "partial_images"} & set(fitted.fields)
     assert () == fitted.dropped
 
 
@@ -213,7 +213,7 @@ def test_streaming_is_told_alike(family: str) -> None:
     """Upstream is asked for a stream exactly where the answer is read as one."""
     for fields in ({}, {"stream": True}, {"stream": True, "n": 1}, {"stream": False, "partial_images": 2}):
         fitted = map_parameters(asked(**fields), FAMILIES[family])
-        assert (True if fitted.streams else None) == fitted.body.get("stream")
+        assert (True if fitted.streams else None) == fitted.fields.get("stream")
 
 
 # ------------------------------------------------------------------------------------------------ no family
@@ -235,14 +235,14 @@ def test_streaming_is_told_alike(family: str) -> None:
 def test_without_a_family(given: dict[str, Any]) -> None:
     """A deployment without a family is sent what was asked, but for the gateway's own fields."""
     fitted = map_parameters(asked(fallbacks=["a"], **given), None)
-    assert {"prompt": "p", **given} == fitted.body
+    assert {"prompt": "p", **given} == fitted.fields
     assert (bool(given.get("stream")), ()) == (fitted.streams, fitted.dropped)
 
 
 @pytest.mark.parametrize("form", ["url", "b64_json"])
 def test_stream_without_a_family(form: str) -> None:
     """For a stream `response_format` has no effect, and is not sent to a deployment without a family either."""
-    assert {"prompt": "p", "stream": True} == map_parameters(asked(stream=True, response_format=form), None).body
+    assert {"prompt": "p", "stream": True} == map_parameters(asked(stream=True, response_format=form), None).fields
 
 
 # ------------------------------------------------------------------------------------------------ by property
@@ -275,7 +275,7 @@ def test_always(fields: dict[str, Any], family: Any) -> None:
     except InvalidRequest as refusal:
         assert refusal.param in fields  # noqa: PT017 -- a refusal is one of two good ends
         return
-    body = orjson.loads(orjson.dumps(fitted.body))
+    body = orjson.loads(orjson.dumps(fitted.fields))
     refused = {"model", "fallbacks"} | (set() if family is None else set(family.left_out))
     assert set() == refused & set(body)
     assert fields.get("new") == body.get("new")

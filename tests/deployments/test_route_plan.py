@@ -17,7 +17,6 @@ from core.auth.authenticator import Authenticator
 from core.auth.virtual_keys import ConfiguredKeys, VirtualKey, hash_secret
 from core.call import Accounting
 from core.deployments.families import FAMILIES
-from core.deployments.parameters import UpstreamBody
 from core.deployments.route_plan import RoutePlan, make_plan
 from core.domain.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
 from core.gateway import Call, Gateway
@@ -54,10 +53,11 @@ def everyone(_: str) -> bool:
     return True
 
 
-def plan(name: str, may_call: Callable[[str], bool] = everyone, **fields: Any) -> list[tuple[int, str, bool]]:
-    """The steps of a plan: index, deployment, and whether it can honour the request."""
-    steps = make_plan(LISTED, asked(**fields), name, may_call).steps
-    return [(step.fallback_index, step.deployment.name, isinstance(step.fitted, UpstreamBody)) for step in steps]
+def plan(name: str, may_call: Callable[[str], bool] = everyone, **fields: Any) -> list[tuple[int, str]]:
+    """The steps of a plan: index and deployment."""
+    made = make_plan(LISTED, asked(**fields), name, may_call)
+    assert () == made.skipped
+    return [(step.fallback_index, step.deployment.name) for step in made.steps]
 
 
 # ------------------------------------------------------------------------------------------------ by example
@@ -66,33 +66,33 @@ def plan(name: str, may_call: Callable[[str], bool] = everyone, **fields: Any) -
 @pytest.mark.parametrize(
     ("fallbacks", "steps"),
     [
-        (None, [(0, "gpt", True)]),
-        ([], [(0, "gpt", True)]),
-        (["plain", "free"], [(0, "gpt", True), (1, "plain", True), (2, "free", True)]),
-        (["azure/plain"], [(0, "gpt", True), (1, "plain", True)]),
-        (["gpt"], [(0, "gpt", True)]),
-        (["azure/gpt", "plain"], [(0, "gpt", True), (2, "plain", True)]),
-        (["plain", "azure/plain", "plain", "free"], [(0, "gpt", True), (1, "plain", True), (4, "free", True)]),
+        (None, [(0, "gpt")]),
+        ([], [(0, "gpt")]),
+        (["plain", "free"], [(0, "gpt"), (1, "plain"), (2, "free")]),
+        (["azure/plain"], [(0, "gpt"), (1, "plain")]),
+        (["gpt"], [(0, "gpt")]),
+        (["azure/gpt", "plain"], [(0, "gpt"), (2, "plain")]),
+        (["plain", "azure/plain", "plain", "free"], [(0, "gpt"), (1, "plain"), (4, "free")]),
     ],
     ids=str,
 )
-def test_steps(fallbacks: list[str] | None, steps: list[tuple[int, str, bool]]) -> None:
+def test_steps(fallbacks: list[str] | None, steps: list[tuple[int, str]]) -> None:
     """The deployment of the path comes first, then the fallbacks by their place; one named twice counts once."""
     assert steps == plan("gpt", fallbacks=fallbacks)
 
 
 def test_model_does_not_route() -> None:
     """`model` in the body changes neither where a call goes nor what is checked."""
-    assert [(0, "gpt", True)] == plan("gpt", allowing("gpt"), model="dalle")
+    assert [(0, "gpt")] == plan("gpt", allowing("gpt"), model="dalle")
 
 
 def test_a_misfit_fallback_is_passed_over() -> None:
-    """A fallback that cannot honour the request stays in the plan as passed over, with the reason, and unaltered."""
-    steps = make_plan(LISTED, asked(n=2, fallbacks=["dalle", "free"]), "gpt", everyone).steps
-    assert [True, False, True] == [isinstance(step.fitted, UpstreamBody) for step in steps]
-    misfit = steps[1].fitted
-    assert isinstance(misfit, InvalidRequest)
-    assert "n" == misfit.param
+    """A fallback that cannot honour the request is no step of the plan, and the plan says why."""
+    made = make_plan(LISTED, asked(n=2, fallbacks=["dalle", "free"]), "gpt", everyone)
+    assert [(0, "gpt"), (2, "free")] == [(step.fallback_index, step.deployment.name) for step in made.steps]
+    assert [(1, "dalle", "n")] == [
+        (step.fallback_index, step.deployment.name, step.reason.param) for step in made.skipped
+    ]
 
 
 NOBODY = allowing()

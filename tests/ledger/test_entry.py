@@ -29,7 +29,7 @@ def plan(**deployments: str | None) -> RoutePlan:
             PlanStep(
                 fallback_index=index,
                 deployment=Deployment(name=name, family=FAMILIES.get(family or ""), targets=(target(name),)),
-                fitted=map_parameters(asked(), FAMILIES.get(family or "")),
+                body=map_parameters(asked(), FAMILIES.get(family or "")),
             )
             for index, (name, family) in enumerate(deployments.items())
         )

@@ -18,14 +18,14 @@ from core.domain.limits import NANOS, UNLIMITED, Limits
 from core.limits.limiter import MAX_CACHED_STATUSES, Admission, Limiter
 from core.limits.quota_store import QuotaStore
 from core.storage.row_keys import COUNTERS
-from tests.fakes import plan, step
+from tests.fakes import misfit, plan, step
 from tests.limits.asking import limits
 from tests.limits.shaky import ShakyTable, a_moment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from core.deployments.route_plan import PlanStep
+    from core.deployments.route_plan import PlanStep, SkippedStep
     from core.storage.tables import Tables
 
 NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -45,7 +45,7 @@ class Process:
         )
 
     async def admit(
-        self, allowance: Limits, *steps: PlanStep, images: int = 1, key: str = "team-a", **fields: Any
+        self, allowance: Limits, *steps: PlanStep | SkippedStep, images: int = 1, key: str = "team-a", **fields: Any
     ) -> Admission | None:
         caller = Caller(id=key, allowance=allowance)
         return await self.governor.admit(caller, plan(*(steps or (priced("a"),))), images, **fields)
@@ -56,9 +56,9 @@ class Process:
         await asyncio.sleep(0)
 
 
-def priced(name: str, cents: int | None = 4, *, index: int = 0, misfit: bool = False) -> PlanStep:
+def priced(name: str, cents: int | None = 4, *, index: int = 0) -> PlanStep:
     """A deployment whose pictures cost so many cents each; None: it has no price."""
-    made = step(name, index=index, misfit=misfit)
+    made = step(name, index=index)
     price = None if cents is None else per_image(f"{cents / 100:.2f}")
     return replace(made, deployment=replace(made.deployment, own_price=price))
 
@@ -86,8 +86,7 @@ async def test_nobody_without_limits_is_asked_about(caller: Caller) -> None:
 async def test_the_dearest_that_may_be_asked_is_reserved() -> None:
     """Whichever deployment of the plan draws, there is money for it; what cannot honour the request does not count."""
     process = Process()
-    misfit = priced("d", 50, index=3, misfit=True)
-    steps = (priced("a", 4), priced("b", 12, index=1), priced("c", 8, index=2), misfit)
+    steps = (priced("a", 4), priced("b", 12, index=1), priced("c", 8, index=2), misfit("d", index=3))
     admission = await process.admit(limits(nanos=100 * CENT), *steps, images=3)
     assert admission is not None
     assert (3, 36 * CENT) == (admission.reservation.images, admission.reservation.nanos)
@@ -112,7 +111,7 @@ async def test_a_budget_cannot_count_what_has_no_price(steps: tuple[PlanStep, ..
 async def test_what_cannot_honour_the_request_needs_no_price() -> None:
     """It is passed over, and costs nothing."""
     process = Process()
-    assert await process.admit(limits(nanos=CENT * 4), priced("a", 4), priced("b", None, index=1, misfit=True))
+    assert await process.admit(limits(nanos=CENT * 4), priced("a", 4), misfit("b", index=1))
 
 
 async def test_a_key_without_a_budget_may_call_what_has_no_price() -> None:

@@ -14,7 +14,7 @@ from core.routing.attempt_log import AttemptLog
 from core.routing.circuit_breaker import CircuitBreaker
 from core.routing.executor import Executor, Failed, PartialImage, Succeeded, TimeLimits
 from core.routing.next_attempt import RetryPolicy
-from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, partial, picture, plan, step, target
+from tests.fakes import MISFIT, Clock, ScriptedUpstream, failed, misfit, partial, picture, plan, step, target
 from tests.shown import told
 from tests.waiting import HANGS_SECONDS
 
@@ -125,7 +125,7 @@ async def test_what_is_asked():
     await stage.run(the_plan, images=4, api_version="2024-10-21")
 
     for ask, one in zip(stage.upstream.asks, the_plan.steps, strict=True):
-        assert one.fitted is ask.fitted
+        assert one.body is ask.body
         assert (4, "2024-10-21", "event-1") == (ask.images, ask.api_version, ask.event_id)
 
 
@@ -213,7 +213,7 @@ async def test_what_is_passed_over():
     """The trail says once why a step was passed over, and does not count it as a call."""
     the_plan = plan(
         step("a", target("a")),
-        step("b", target("b"), index=1, misfit=True),
+        misfit("b", index=1),
         step("c", target("c"), index=2),
         step("d", target("d"), index=3),
     )
