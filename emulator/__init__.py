@@ -1,7 +1,7 @@
 """An Azure OpenAI image service for this machine: real pictures, real streams, every failure on request.
 
-It is not the gateway and imports nothing of it: it says independently what Azure does, so that the gateway
-can be tested against it, and tried without an Azure subscription.
+It imports nothing of the gateway: it says independently what Azure does, so that the gateway can be tested against
+it, and tried without an Azure subscription.
 """
 
 from emulator.app import create_app

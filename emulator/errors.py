@@ -1,4 +1,4 @@
-"""Azure's own words when it says no: each function is one answer, in the shape that Azure sends.
+"""The errors with which Azure answers a bad request: each function makes one, word for word.
 
 Facts: Azure OpenAI docs ("Content filtering", "Quotas and limits", REST reference) and answers quoted in
 public issue reports, November 2026.
@@ -17,58 +17,58 @@ IMAGE_USER_ERROR = "image_generation_user_error"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A whole answer: a status, headers of its own, and a body."""
+class HttpResponse:
+    """A whole response: status, body, and headers of its own."""
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = (JSON,)
 
 
-class Refused(Exception):
-    """The call is not honoured; `answer` says so in Azure's words."""
+class RequestRefused(Exception):
+    """The request is refused; `response` is Azure's error."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
-def error(status: int, headers: tuple[tuple[str, str], ...] = (), **fields: Any) -> Answer:
+def error(status: int, headers: tuple[tuple[str, str], ...] = (), **fields: Any) -> HttpResponse:
     """Any error that Azure wraps in `error`."""
-    return Answer(status, orjson.dumps({"error": fields}), (JSON, *headers))
+    return HttpResponse(status, orjson.dumps({"error": fields}), (JSON, *headers))
 
 
-def bad_request(message: str, *, param: str | None, code: str | None, kind: str = INVALID_REQUEST) -> Answer:
+def bad_request(message: str, *, param: str | None, code: str | None, kind: str = INVALID_REQUEST) -> HttpResponse:
     """400 as the model's own server words it: message, type, param, code."""
     return error(400, message=message, type=kind, param=param, code=code)
 
 
-def invalid_payload(message: str) -> Answer:
+def invalid_payload(message: str) -> HttpResponse:
     """400 as DALL-E's server on Azure words it."""
     return error(400, code="invalidPayload", message=message)
 
 
-def invalid_property(name: str) -> Answer:
-    """400: a value that DALL-E's server does not take."""
+def invalid_property(name: str) -> HttpResponse:
+    """400: a value that DALL-E's server does not accept."""
     return invalid_payload(f"Invalid payload: Value for property {name} is invalid.")
 
 
-def unknown_parameter(name: str) -> Answer:
+def unknown_parameter(name: str) -> HttpResponse:
     """400: a key that the model does not know."""
     return bad_request(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
 
 
-def not_json() -> Answer:
+def not_json() -> HttpResponse:
     """400: the body is not one JSON object."""
     return bad_request("We could not parse the JSON body of your request.", param=None, code=None)
 
 
-def resource_not_found() -> Answer:
+def resource_not_found() -> HttpResponse:
     """404: no such path, or no such api-version."""
     return error(404, code="404", message="Resource not found")
 
 
-def deployment_not_found() -> Answer:
+def deployment_not_found() -> HttpResponse:
     """404: no such deployment."""
     return error(
         404,
@@ -78,7 +78,7 @@ def deployment_not_found() -> Answer:
     )
 
 
-def wrong_operation(model: str) -> Answer:
+def wrong_operation(model: str) -> HttpResponse:
     """400: the api-version is older than the model."""
     return error(
         400,
@@ -88,15 +88,15 @@ def wrong_operation(model: str) -> Answer:
     )
 
 
-def access_denied() -> Answer:
+def access_denied() -> HttpResponse:
     """401; the one error that has no `error` around it."""
     message = (
         "Access denied due to invalid subscription key. Make sure to provide a valid key for an active subscription."
     )
-    return Answer(401, orjson.dumps({"statusCode": 401, "message": message}))
+    return HttpResponse(401, orjson.dumps({"statusCode": 401, "message": message}))
 
 
-def too_many_headers() -> Answer:
+def too_many_headers() -> HttpResponse:
     """431: more than 10 custom headers."""
     return error(
         431,

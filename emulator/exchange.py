@@ -1,7 +1,7 @@
-"""One request and its answer, with hands on the connection itself.
+"""One HTTP request and its response, with access to the TCP connection.
 
-ASGI has no words for a connection that breaks. `Connection` has the transport below it, which
-`emulator.server.Protocol` puts into the scope's state.
+ASGI cannot break a connection. `Connection` holds its transport, which `emulator.server.Protocol` puts into the
+scope's state.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from emulator.calls import Call, Calls
-from emulator.errors import Answer
+from emulator.errors import HttpResponse
 
-PIECE = 256 * 1024  # a piece waits until the one before has gone out: so it is seen when a client leaves
-MOMENT = 0.005
+MAX_PIECE_BYTES = 256 * 1024
+"""A piece is sent once the one before has gone out, so that a client that disconnects is noticed."""
+POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +30,14 @@ class Connection:
     transport: asyncio.Transport
 
     def close(self) -> None:
-        """Send what is written, then FIN, whether the answer is whole or not."""
+        """Send what is written, then FIN, whether the response is complete or not."""
         self.transport.close()
 
-    async def sent(self) -> None:
-        """Wait until the client's side has all that is written."""
+    async def drain(self) -> None:
+        """Wait until the client's machine has all that is written."""
         descriptor = self.transport.get_extra_info("socket").fileno()
-        while self.transport.get_write_buffer_size() or _unsent_bytes(descriptor):
-            await asyncio.sleep(MOMENT)  # the kernel tells only when asked
+        while self.transport.get_write_buffer_size() or _count_unsent_bytes(descriptor):
+            await asyncio.sleep(POLL_SECONDS)  # the kernel does not notify
             if self.transport.is_closing():
                 return
 
@@ -48,8 +49,8 @@ class Connection:
         self.transport.abort()
 
 
-def _unsent_bytes(descriptor: int) -> int:
-    """Count what the kernel still has to send, which RST would throw away; 0 where it does not tell."""
+def _count_unsent_bytes(descriptor: int) -> int:
+    """Count what the kernel still has to send, which RST would discard; 0 where it does not say."""
     if sys.platform == "win32":
         return 0
     import fcntl  # noqa: PLC0415  (not on Windows)
@@ -62,12 +63,12 @@ def _unsent_bytes(descriptor: int) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
-class ClientLeft(Exception):
-    """The client went away before the answer was whole."""
+class ClientDisconnected(Exception):
+    """The client disconnected before the response was complete."""
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Read a request's body; None if the client leaves before its end."""
+    """Read a request's body; None if the client disconnects before its end."""
     pieces = []
     while (message := await receive())["type"] == "http.request":
         pieces.append(message.get("body", b""))
@@ -77,10 +78,7 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 class Exchange:
-    """What a handler speaks through: it begins an answer, writes, and ends it one way or another.
-
-    The record knows of each step before the client can.
-    """
+    """Sends the response to one request, and records each step before the client can see it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, call: Call, calls: Calls) -> None:
         self.scope = scope
@@ -92,26 +90,26 @@ class Exchange:
 
     @property
     def connection(self) -> Connection:
-        """The connection below; only the emulator's own server has one."""
+        """The TCP connection, which only the emulator's own server gives."""
         try:
             connection: Connection = self.scope["state"]["connection"]
         except KeyError:
             raise RuntimeError("Serve the emulator with http=emulator.server.Protocol.") from None
         return connection
 
-    async def left(self) -> None:
-        """Wait until the connection is gone or the answer is whole."""
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the client has disconnected or the response is complete."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def answer(self, answer: Answer) -> None:
-        """Send a whole answer."""
-        await self.start(answer.status, (*answer.headers, ("content-length", str(len(answer.body)))))
-        await self.write(answer.body)
+    async def respond(self, response: HttpResponse) -> None:
+        """Send a whole response."""
+        await self.start(response.status, (*response.headers, ("content-length", str(len(response.body)))))
+        await self.write(response.body)
         await self.finish()
 
     async def start(self, status: int, headers: Iterable[tuple[str, str]], *, gzip: bool = False) -> None:
-        """Begin an answer; with `gzip`, all that is written from here on is compressed."""
+        """Send the head; with `gzip`, all that is written from here on is compressed."""
         self.call.status = status
         if gzip:
             self._zip = zlib.compressobj(wbits=31)  # 31: the gzip container (zlib manual)
@@ -122,31 +120,31 @@ class Exchange:
         """Send a part of the body now."""
         if self._zip:
             data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
-        for at in range(0, len(data), PIECE):
-            piece = data[at : at + PIECE]
+        for at in range(0, len(data), MAX_PIECE_BYTES):
+            piece = data[at : at + MAX_PIECE_BYTES]
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-            self._check()
+            self._check_connected()
 
     async def finish(self) -> None:
-        """End the answer as HTTP wants it ended."""
-        self._check()
+        """End the response as HTTP requires."""
+        self._check_connected()
         self._calls.end(self.call, "answered")
         rest = self._zip.flush() if self._zip else b""
         await self._send({"type": "http.response.body", "body": rest, "more_body": False})
 
     def close(self) -> None:
-        """Close the connection with the answer unfinished."""
+        """Close the connection with the response unfinished."""
         self._calls.end(self.call, "answered")
         self.connection.close()
 
     async def reset(self) -> None:
-        """Let the client have what is written, then reset the connection with the answer unfinished."""
-        await self.connection.sent()
-        self._check()
+        """Send what is written, then reset the connection with the response unfinished."""
+        await self.connection.drain()
+        self._check_connected()
         self._calls.end(self.call, "answered")
         self.connection.reset()
 
-    def _check(self) -> None:
-        """Raise `ClientLeft` if it has: ASGI's `send` would go on as if nothing had happened."""
+    def _check_connected(self) -> None:
+        """Raise `ClientDisconnected` if it has: ASGI's `send` does not tell."""
         if self.connection.transport.is_closing():
-            raise ClientLeft
+            raise ClientDisconnected

@@ -1,9 +1,9 @@
 """Every failure on request: a table from a fault's name to what it does.
 
-A fault is asked for by the deployment's name (see `emulator.names`) or by the header `x-emulator-fault`. It
-happens to calls that are otherwise good: a wrong key, an unknown deployment or a bad body is refused as ever.
-A row says which calls it is for. `stream` faults leave plain JSON calls alone (they draw as usual), `json`
-faults leave streams alone. K counts partial images: those sent first, of the ones that were asked for; N is
+A fault is asked for by the deployment's name (see `emulator.deployment_names`) or by the header `x-emulator-fault`. It
+happens to calls that are otherwise valid: a wrong key, an unknown deployment or a bad body is refused as ever.
+A row says which calls it is for. `stream` faults leave plain JSON calls alone (they succeed as usual), `json`
+faults leave streams alone. K counts partial images: those sent first, of the ones that were requested; N is
 a number, MS are milliseconds.
 """
 
@@ -13,181 +13,201 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from emulator import errors
-from emulator import refusals as say
-from emulator.answers import Manner
-from emulator.errors import TEXT, Answer
-from emulator.stream import Ending, Script
+from emulator import fault_responses as responses
+from emulator.errors import TEXT, HttpResponse
+from emulator.event_stream import StreamEnd, StreamOptions
+from emulator.image_response import ResponseOptions
 
-For = Literal["every", "json", "stream"]
+Calls = Literal["every", "json", "stream"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instead:
-    """What is done in place of drawing: an answer, or none at all."""
+class Failure:
+    """What is done in place of making a picture: a response, or none at all."""
 
-    does: Answer | Literal["reset", "close", "hang"]
-    wait: float = 0.0
-    """Seconds before it is done."""
+    action: HttpResponse | Literal["reset", "close", "hang"]
+    delay_seconds: float = 0.0
+    """Before it is done."""
 
 
-Fault = Manner | Instead
+Effect = ResponseOptions | Failure
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table."""
+class Fault:
+    """One row of the table."""
 
     pattern: str
     """The fault's name; a last word of N, K or MS stands for a number."""
-    calls: For
-    says: str
-    make: Callable[[int], Fault]
-    """Makes the fault from the number in its name (0 if it has none)."""
+    calls: Calls
+    description: str
+    make_effect: Callable[[int], Effect]
+    """Makes the effect from the number in the fault's name (0 if it has none)."""
 
     def matches(self, name: str) -> bool:
-        """Say whether this is the row for a fault's full name."""
+        """Whether this is the row for a fault's full name."""
         literal, numbered = self._parts()
         return re.fullmatch(re.escape(literal) + r"\d{1,8}" * numbered, name) is not None
 
-    def fault(self, name: str, *, stream: bool) -> Fault:
-        """Make the fault for a call; where it is not for calls of this kind, a good answer."""
+    def effect(self, name: str, *, stream: bool) -> Effect:
+        """Make the effect on a call; where the fault is not for calls of this kind, the call succeeds."""
         if self.calls not in ("every", "stream" if stream else "json"):
-            return Manner()
+            return ResponseOptions()
         literal, numbered = self._parts()
-        return self.make(int(name.removeprefix(literal)) if numbered else 0)
+        return self.make_effect(int(name.removeprefix(literal)) if numbered else 0)
 
     def _parts(self) -> tuple[str, bool]:
         literal = re.sub("(?<=-)(N|K|MS)$", "", self.pattern)
         return literal, literal != self.pattern
 
 
-def find(name: str) -> Row | None:
+def find_fault(name: str) -> Fault | None:
     """Find the row for a fault's full name, e.g. `429-retry-after-7`."""
-    return next((row for row in FAULTS if row.matches(name)), None)
+    return next((fault for fault in FAULTS if fault.matches(name)), None)
 
 
-def _answer(make: Callable[..., Answer], *values: Any) -> Callable[[int], Fault]:
-    return lambda _: Instead(does=make(*values))
+def _respond(make: Callable[..., HttpResponse], *values: Any) -> Callable[[int], Effect]:
+    return lambda _: Failure(action=make(*values))
 
 
-def _later(status: int) -> Callable[[int], Fault]:
-    return lambda ms: Instead(does=say.failed(status), wait=ms / 1000)
+def _respond_later(status: int) -> Callable[[int], Effect]:
+    return lambda ms: Failure(action=responses.server_error(status), delay_seconds=ms / 1000)
 
 
-def _throttled(header: str, value: Callable[[int], str] = str) -> Callable[[int], Fault]:
-    return lambda number: Instead(does=say.throttled(**{header: value(number)}))
+def _throttle(header: str, value: Callable[[int], str] = str) -> Callable[[int], Effect]:
+    return lambda number: Failure(action=responses.too_many_requests(**{header: value(number)}))
 
 
-def _manner(**how: Any) -> Callable[[int], Fault]:
-    return lambda _: Manner(**how)
+def _options(**options: Any) -> Callable[[int], Effect]:
+    return lambda _: ResponseOptions(**options)
 
 
-def _script(**how: Any) -> Callable[[int], Fault]:
-    return lambda _: Manner(script=Script(**how))
+def _stream(**options: Any) -> Callable[[int], Effect]:
+    return lambda _: ResponseOptions(stream=StreamOptions(**options))
 
 
-def _after(ending: Ending, problem: Callable[..., bytes] = bytes, *values: Any) -> Callable[[int], Fault]:
-    return lambda count: Manner(script=Script(ending=ending, stop_after=count, problem=problem(*values)))
+def _end_after(end: StreamEnd, error_event: bytes = b"") -> Callable[[int], Effect]:
+    return lambda count: ResponseOptions(stream=StreamOptions(end=end, max_partials=count, error_event=error_event))
 
 
-def _rows(calls: For, *rows: tuple[str, str, Callable[[int], Fault]]) -> tuple[Row, ...]:
-    return tuple(Row(pattern, calls, says, make) for pattern, says, make in rows)
+def _rows(calls: Calls, *rows: tuple[str, str, Callable[[int], Effect]]) -> tuple[Fault, ...]:
+    return tuple(Fault(pattern, calls, description, make_effect) for pattern, description, make_effect in rows)
 
 
 _REFUSED = _rows(
     "every",
-    ("content-policy", "400 content_policy_violation with inner_error", _answer(say.content_policy)),
-    ("content-filter", "400 contentFilter", _answer(say.content_filter)),
-    ("moderation-blocked", "400 moderation_blocked", _answer(say.moderation_blocked)),
-    ("refused-403", "403 content_policy_violation", _answer(say.content_policy, 403)),
-    ("unknown-parameter", "400 unknown_parameter", _answer(errors.unknown_parameter, "prompt")),
-    ("invalid-payload", "400 invalidPayload", _answer(errors.invalid_property, "quality")),
-    ("400-plain", "400 in plain text", _answer(Answer, 400, b"Bad Request", (TEXT,))),
-    ("401", "401, for a good key", _answer(errors.access_denied)),
-    ("403", "403 Forbidden: network rules", _answer(say.forbidden, say.NO_PUBLIC_ACCESS)),
-    ("blocked", "403 Forbidden: resource blocked", _answer(say.forbidden, say.RESOURCE_BLOCKED)),
-    ("404", "404 DeploymentNotFound", _answer(errors.deployment_not_found)),
-    ("413", "413", _answer(say.failed, 413)),
-    ("422", "422", _answer(say.failed, 422)),
+    ("content-policy", "400 content_policy_violation with inner_error", _respond(responses.content_policy)),
+    ("content-filter", "400 contentFilter", _respond(responses.content_filter)),
+    ("moderation-blocked", "400 moderation_blocked", _respond(responses.moderation_blocked)),
+    ("refused-403", "403 content_policy_violation", _respond(responses.content_policy, 403)),
+    ("unknown-parameter", "400 unknown_parameter", _respond(errors.unknown_parameter, "prompt")),
+    ("invalid-payload", "400 invalidPayload", _respond(errors.invalid_property, "quality")),
+    ("400-plain", "400 in plain text", _respond(HttpResponse, 400, b"Bad Request", (TEXT,))),
+    ("401", "401, for a valid key", _respond(errors.access_denied)),
+    ("403", "403 Forbidden: network rules", _respond(responses.forbidden, responses.NO_PUBLIC_ACCESS)),
+    ("blocked", "403 Forbidden: resource blocked", _respond(responses.forbidden, responses.RESOURCE_BLOCKED)),
+    ("404", "404 DeploymentNotFound", _respond(errors.deployment_not_found)),
+    ("413", "413", _respond(responses.server_error, 413)),
+    ("422", "422", _respond(responses.server_error, 422)),
 )
 
 _THROTTLED = _rows(
     "every",
-    ("429", "429, both headers say 20 s", _answer(say.throttled_for_20_seconds)),
-    ("429-bare", "429 without a header", _answer(say.throttled)),
-    ("429-retry-after-N", "429, retry-after: N", _throttled("retry_after")),
-    ("429-retry-after-ms-N", "429, retry-after-ms: N", _throttled("retry_after_ms")),
-    ("429-retry-after-date-N", "429, retry-after: the HTTP date in N s", _throttled("retry_after", say.http_date)),
-    ("429-retry-after-nonsense", "429, retry-after: soon", _throttled("retry_after", lambda _: "soon")),
+    ("429", "429, both headers say 20 s", _respond(responses.too_many_requests_for_20_seconds)),
+    ("429-bare", "429 without a header", _respond(responses.too_many_requests)),
+    ("429-retry-after-N", "429, retry-after: N", _throttle("retry_after")),
+    ("429-retry-after-ms-N", "429, retry-after-ms: N", _throttle("retry_after_ms")),
+    ("429-retry-after-date-N", "429, retry-after: the date in N s", _throttle("retry_after", responses.http_date)),
+    ("429-retry-after-nonsense", "429, retry-after: soon", _throttle("retry_after", lambda _: "soon")),
 )
 
 _FAILED = _rows(
     "every",
-    ("408", "408 at once", _answer(say.failed, 408)),
-    ("408-after-MS", "408 after MS", _later(408)),
+    ("408", "408 at once", _respond(responses.server_error, 408)),
+    ("408-after-MS", "408 after MS", _respond_later(408)),
     *(
         row
         for status in (500, 502, 503, 504)
         for row in (
-            (f"{status}", f"{status} in JSON", _answer(say.failed, status)),
-            (f"{status}-after-MS", f"{status} after MS", _later(status)),
-            (f"{status}-html", f"{status} in HTML", _answer(say.page, status)),
-            (f"{status}-empty", f"{status}, empty", _answer(Answer, status, b"", ())),
+            (f"{status}", f"{status} in JSON", _respond(responses.server_error, status)),
+            (f"{status}-after-MS", f"{status} after MS", _respond_later(status)),
+            (f"{status}-html", f"{status} in HTML", _respond(responses.html_page, status)),
+            (f"{status}-empty", f"{status}, empty", _respond(HttpResponse, status, b"", ())),
         )
     ),
 )
 
 _WRONG = _rows(
     "every",
-    ("302", "302 to a path that would count a call", _answer(say.redirect)),
-    ("200-empty", "200, empty", _answer(Answer, 200, b"")),
-    ("200-html", "200 in HTML", _answer(say.page, 200)),
-    ("200-not-json", "200, called JSON but cut off", _answer(Answer, 200, b'{"created":1,"da')),
-    ("200-without-image", '200, JSON with "data": []', _answer(say.without_image)),
-    ("200-null-image", '200, JSON with "data": [{}]', _answer(say.without_image, {})),
-    ("reset", "RST before any answer", lambda _: Instead(does="reset")),
-    ("close", "closed before any answer", lambda _: Instead(does="close")),
-    ("hang", "no answer until the client leaves", lambda _: Instead(does="hang")),
+    ("302", "302 to a path that would count a call", _respond(responses.redirect)),
+    ("200-empty", "200, empty", _respond(HttpResponse, 200, b"")),
+    ("200-html", "200 in HTML", _respond(responses.html_page, 200)),
+    ("200-not-json", "200, called JSON but cut off", _respond(HttpResponse, 200, b'{"created":1,"da')),
+    ("200-without-image", '200, JSON with "data": []', _respond(responses.without_image)),
+    ("200-null-image", '200, JSON with "data": [{}]', _respond(responses.without_image, {})),
+    ("reset", "RST before any answer", lambda _: Failure(action="reset")),
+    ("close", "closed before any answer", lambda _: Failure(action="close")),
+    ("hang", "no answer until the client disconnects", lambda _: Failure(action="hang")),
 )
 
 _BROKEN = _rows(
     "json",
-    ("200-cut", "closed in the middle of the body", _manner(broken="cut")),
-    ("200-reset", "RST in the middle of the body", _manner(broken="reset")),
+    ("200-cut", "closed in the middle of the body", _options(broken="cut")),
+    ("200-reset", "RST in the middle of the body", _options(broken="reset")),
 )
 
 _ODD = _rows(
     "every",
-    ("slow-MS", "a good answer after MS", lambda ms: Manner(wait=ms / 1000)),
-    ("drip", "a good answer in many small pieces", _manner(drip=True, script=Script(chopped=True))),
-    ("text-plain", "a good answer as text/plain", _manner(content_type="text/plain; charset=utf-8")),
-    ("gzip", "a good answer, gzip, asked for or not", _manner(gzip=True)),
-    ("no-usage", "a good answer without usage", _manner(usage=False)),
-    ("unknown-field", "a good answer with fields nobody knows", _manner(unknown_fields=True)),
-    ("bytes-N", "N characters of base64 noise, at once", lambda size: Manner(picture_size=size)),
+    ("slow-MS", "success after MS", lambda ms: ResponseOptions(delay_seconds=ms / 1000)),
+    ("drip", "success in many small pieces", _options(drip=True, stream=StreamOptions(small_pieces=True))),
+    ("text-plain", "success as text/plain", _options(content_type="text/plain; charset=utf-8")),
+    ("gzip", "success, gzip, asked for or not", _options(gzip=True)),
+    ("no-usage", "success without usage", _options(usage=False)),
+    ("unknown-field", "success with fields nobody knows", _options(unknown_fields=True)),
+    ("bytes-N", "N characters of base64 noise, at once", lambda size: ResponseOptions(noise_characters=size)),
 )
 
 _STREAMS = _rows(
     "stream",
-    ("more-partials", "three partial images, whatever was asked", _manner(partials=3)),
-    ("stream-json", "plain JSON", _manner(always_json=True)),
-    ("stream-cut-after-K", "K partials, EOF", _after(Ending.EOF)),
-    ("stream-cut-midway", "EOF inside the completed event's data", _script(ending=Ending.MIDWAY)),
-    ("stream-408-after-K", "K partials, closed (Azure after 60 s of silence)", _after(Ending.CLOSE)),
-    ("stream-reset-after-K", "K partials, RST", _after(Ending.RESET)),
-    ("stream-hang-after-K", "K partials, nothing more", _after(Ending.HANG)),
-    ("stream-error-after-K", "K partials, event: error", _after(Ending.PROBLEM, say.error_event)),
-    ("stream-error-bare-after-K", "K partials, data: an error inside", _after(Ending.PROBLEM, say.bare_error)),
-    ("stream-moderation-after-K", "K partials, data: refused", _after(Ending.PROBLEM, say.moderation_event)),
-    ("stream-429-after-K", "K partials, rate_limit_exceeded", _after(Ending.PROBLEM, say.rate_limit_event)),
-    ("stream-junk", "partials, an event that is not JSON, EOF", _script(ending=Ending.PROBLEM, problem=say.JUNK)),
-    ("stream-crlf", "lines end with CR LF", _script(newline=b"\r\n")),
-    ("stream-cr", "lines end with CR", _script(newline=b"\r")),
-    ("stream-tiny", "cut into pieces of odd sizes", _script(chopped=True)),
-    ("stream-no-blank", "no blank line after the last event", _script(last_blank=False)),
-    ("stream-no-event-lines", "data lines only", _script(event_lines=False)),
-    ("stream-comments", "comments and unknown events between", _script(comments=True)),
-    ("stream-slow-MS", "MS before each event", lambda ms: Manner(script=Script(pause=ms / 1000))),
+    ("more-partials", "three partial images, whatever was requested", _options(partials=3)),
+    ("stream-json", "plain JSON", _options(always_json=True)),
+    ("stream-cut-after-K", "K partials, EOF", _end_after(StreamEnd.EOF)),
+    ("stream-cut-midway", "EOF inside the completed event's data", _stream(end=StreamEnd.MIDWAY)),
+    ("stream-408-after-K", "K partials, closed (Azure after 60 s of silence)", _end_after(StreamEnd.CLOSE)),
+    ("stream-reset-after-K", "K partials, RST", _end_after(StreamEnd.RESET)),
+    ("stream-hang-after-K", "K partials, nothing more", _end_after(StreamEnd.HANG)),
+    ("stream-error-after-K", "K partials, event: error", _end_after(StreamEnd.ERROR, responses.error_event())),
+    (
+        "stream-error-bare-after-K",
+        "K partials, data: an error inside",
+        _end_after(StreamEnd.ERROR, responses.bare_error_event()),
+    ),
+    (
+        "stream-moderation-after-K",
+        "K partials, data: refused",
+        _end_after(StreamEnd.ERROR, responses.moderation_event()),
+    ),
+    (
+        "stream-429-after-K",
+        "K partials, rate_limit_exceeded",
+        _end_after(StreamEnd.ERROR, responses.rate_limit_event()),
+    ),
+    (
+        "stream-junk",
+        "partials, an event that is not JSON, EOF",
+        _stream(end=StreamEnd.ERROR, error_event=responses.EVENT_THAT_IS_NOT_JSON),
+    ),
+    ("stream-crlf", "lines end with CR LF", _stream(newline=b"\r\n")),
+    ("stream-cr", "lines end with CR", _stream(newline=b"\r")),
+    ("stream-tiny", "cut into pieces of odd sizes", _stream(small_pieces=True)),
+    ("stream-no-blank", "no blank line after the last event", _stream(last_blank_line=False)),
+    ("stream-no-event-lines", "data lines only", _stream(event_lines=False)),
+    ("stream-comments", "comments and unknown events between", _stream(comments=True)),
+    (
+        "stream-slow-MS",
+        "MS before each event",
+        lambda ms: ResponseOptions(stream=StreamOptions(pause_seconds=ms / 1000)),
+    ),
 )
 
 FAULTS = (*_REFUSED, *_THROTTLED, *_FAILED, *_WRONG, *_BROKEN, *_ODD, *_STREAMS)

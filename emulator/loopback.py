@@ -1,7 +1,7 @@
-"""An ASGI application, served on loopback by uvicorn in the caller's own event loop.
+"""Serves an ASGI application on loopback with uvicorn, in the caller's own event loop.
 
-uvicorn's `Server.serve` installs signal handlers and sleeps in its main loop; a test wants neither. So this
-starts and stops the same server by hand, and does not wait for connections that hang.
+uvicorn's `Server.serve` installs signal handlers and sleeps in its main loop, which a test does not want. This
+starts and stops the same server directly, and does not wait for connections that hang.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-_TASKS_MAY_TAKE = 1.0
+_STOP_SECONDS = 1.0
 _QUIET = {"log_config": None, "access_log": False, "ws": "none", "lifespan": "auto"}
 
 
 @asynccontextmanager
 async def serving(app: ASGIApp, **uvicorn_options: Any) -> AsyncIterator[str]:
-    """Serve an application on a free port of 127.0.0.1; yields its base URL, without a slash at its end."""
+    """Serve an application on a free port of 127.0.0.1; yield its base URL, without a slash at its end."""
     config = uvicorn.Config(app, **{**_QUIET, **uvicorn_options})
     config.load()
     server = uvicorn.Server(config)
@@ -44,7 +44,7 @@ async def _stop(server: uvicorn.Server) -> None:
         await asyncio.sleep(0)
     tasks = tuple(server.server_state.tasks)
     if tasks:
-        _, hanging = await asyncio.wait(tasks, timeout=_TASKS_MAY_TAKE)
+        _, hanging = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The emulator served: with a protocol that lets it break connections, for a test or for a person."""
+"""Serves the emulator, for a test or for a person, with a protocol that lets it break connections."""
 
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +23,7 @@ class Protocol(H11Protocol):
     """uvicorn's HTTP/1.1 protocol, which also puts the connection into the state of every request's scope."""
 
     def connection_made(self, transport: Any) -> None:
-        """Give the connection a number and keep hold of its transport."""
+        """Give the connection a number and keep its transport."""
         self.app_state = {**self.app_state, "connection": Connection(next(_numbers), transport)}
         super().connection_made(transport)
 
@@ -47,14 +47,14 @@ async def running(**options: Any) -> AsyncIterator[Running]:
 
 
 class Server(uvicorn.Server):
-    """A server for a person: it says in one line when it is ready, and stops at once when told to."""
+    """A server for a person: it prints one line when it is ready, and stops at once on a signal."""
 
     async def startup(self, *args: Any, **kwargs: Any) -> None:
-        """Start, then say so."""
+        """Start, then print the URL."""
         await super().startup(*args, **kwargs)
         port = self.servers[0].sockets[0].getsockname()[1]
         url = f"http://{self.config.host}:{port}"
-        print(f"Azure OpenAI emulator on {url} (how to call it, and all it can do wrong: GET /)", flush=True)
+        print(f"Azure OpenAI emulator on {url} (GET / says how to call it, and lists its faults)", flush=True)
 
     async def shutdown(self, *args: Any, **kwargs: Any) -> None:
         """Stop, without waiting for connections that hang."""
@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM for the wish to stop; uvicorn's own also dies of them afterwards."""
+        """Stop on SIGINT and SIGTERM; uvicorn's own server also ends with the signal as its status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.handle_exit)
         yield

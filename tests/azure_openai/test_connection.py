@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from adapters.http.http1 import Http1Connection
 from core.azure_openai.connection import HttpRequest, Lost, NotSent
-from emulator.refusals import ELSEWHERE
+from emulator.fault_responses import REDIRECT_TARGET
 from tests.waiting import HANGS_SECONDS
 
 VERSION = "2025-04-01-preview"
@@ -146,7 +146,7 @@ async def test_a_redirect(azure, connection):
     status, _ = await whole(connection, request(azure.url, "fault-302"))
 
     assert status == 302
-    assert azure.calls.count(ELSEWHERE.split("/")[3]) == 0
+    assert azure.calls.count(REDIRECT_TARGET.split("/")[3]) == 0
 
 
 async def test_the_environment(azure, monkeypatch):

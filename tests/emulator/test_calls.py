@@ -105,7 +105,7 @@ async def test_the_record_over_http(azure):
 
 def test_the_record_is_bounded_and_the_counts_are_not():
     """Only the latest calls are kept; all are counted."""
-    calls = Calls(keep=2)
+    calls = Calls(max_calls=2)
     for number in range(5):
         known = {"kind": "v1", "method": "POST", "deployment": "one", "connection": number, "headers": ()}
         calls.end(calls.begin(**known), "answered")

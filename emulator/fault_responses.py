@@ -1,4 +1,4 @@
-"""The answers that faults give in place of a picture: Azure's errors, word for word where they are known.
+"""What faults answer in place of a picture: Azure's errors, word for word where they are known.
 
 Facts: Azure OpenAI docs ("Content filtering", "Quotas and limits", "Configure virtual networks") and answers
 quoted in public issue reports, November 2026.
@@ -11,10 +11,10 @@ from http import HTTPStatus
 import orjson
 
 from emulator import errors
-from emulator.errors import IMAGE_USER_ERROR, INVALID_REQUEST, JSON, Answer
+from emulator.errors import IMAGE_USER_ERROR, INVALID_REQUEST, JSON, HttpResponse
 
 HTML = ("content-type", "text/html")
-ELSEWHERE = "/openai/deployments/gpt-image-1--redirected/images/generations?api-version=2025-04-01-preview"
+REDIRECT_TARGET = "/openai/deployments/gpt-image-1--redirected/images/generations?api-version=2025-04-01-preview"
 """Where a redirect leads: a call there is counted, so a test sees that none was made."""
 
 _VIOLENCE = {"violence": {"filtered": True, "severity": "medium"}}
@@ -23,7 +23,7 @@ _BLOCKED = "Your request was rejected by the safety system."
 _PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body><h1>{0}</h1></body>\r\n</html>\r\n"
 
 
-def content_policy(status: int = 400) -> Answer:
+def content_policy(status: int = 400) -> HttpResponse:
     """400: the content filter refuses the prompt, with its results inside."""
     return errors.error(
         status,
@@ -38,19 +38,19 @@ def content_policy(status: int = 400) -> Answer:
     )
 
 
-def content_filter() -> Answer:
+def content_filter() -> HttpResponse:
     """400: the content filter refuses the picture that was made; older words."""
-    problem = {"code": "contentFilter", "message": "Your task failed as a result of our safety system."}
-    return Answer(400, orjson.dumps({"created": int(time.time()), "error": problem}))
+    error = {"code": "contentFilter", "message": "Your task failed as a result of our safety system."}
+    return HttpResponse(400, orjson.dumps({"created": int(time.time()), "error": error}))
 
 
-def moderation_blocked() -> Answer:
+def moderation_blocked() -> HttpResponse:
     """400: GPT-image's own moderation refuses."""
     message = f"{_BLOCKED} If you believe this is an error, contact support and include the request ID."
     return errors.bad_request(message, param=None, code="moderation_blocked", kind=IMAGE_USER_ERROR)
 
 
-def forbidden(message: str) -> Answer:
+def forbidden(message: str) -> HttpResponse:
     """403 `Forbidden`: the network rules, or the whole resource is blocked; only the words differ."""
     return errors.error(403, code="Forbidden", message=message)
 
@@ -62,8 +62,8 @@ RESOURCE_BLOCKED = (
 )
 
 
-def throttled(**headers: str) -> Answer:
-    """429, with the headers that say when to come back, if any; `retry_after="20"` is `retry-after: 20`."""
+def too_many_requests(**headers: str) -> HttpResponse:
+    """429, with the headers that say when to retry, if any; `retry_after="20"` is `retry-after: 20`."""
     return errors.error(
         429,
         tuple((name.replace("_", "-"), value) for name, value in headers.items()),
@@ -75,17 +75,17 @@ def throttled(**headers: str) -> Answer:
     )
 
 
-def throttled_for_20_seconds() -> Answer:
+def too_many_requests_for_20_seconds() -> HttpResponse:
     """429 as Azure mostly sends it: both headers agree."""
-    return throttled(retry_after="20", retry_after_ms="20000")
+    return too_many_requests(retry_after="20", retry_after_ms="20000")
 
 
 def http_date(seconds: int) -> str:
-    """Give the time some seconds ahead as HTTP writes it (RFC 9110, 5.6.7)."""
+    """Return the time some seconds ahead as HTTP writes it (RFC 9110, 5.6.7)."""
     return formatdate(time.time() + seconds, usegmt=True)
 
 
-def failed(status: int) -> Answer:
+def server_error(status: int) -> HttpResponse:
     """5xx, 408, 413 or 422 in JSON."""
     words = {
         408: "The operation was timeout.",
@@ -96,19 +96,19 @@ def failed(status: int) -> Answer:
     return errors.error(status, code=str(status), message=words.get(status, HTTPStatus(status).phrase))
 
 
-def page(status: int) -> Answer:
-    """Give an HTML page, as a proxy between sends it."""
-    return Answer(status, _PAGE.format(f"{status} {HTTPStatus(status).phrase}").encode(), (HTML,))
+def html_page(status: int) -> HttpResponse:
+    """An HTML page, as a proxy in front of the service sends it."""
+    return HttpResponse(status, _PAGE.format(f"{status} {HTTPStatus(status).phrase}").encode(), (HTML,))
 
 
-def redirect() -> Answer:
+def redirect() -> HttpResponse:
     """302 to a path on this host that would count as a call."""
-    return Answer(302, b"", (("location", ELSEWHERE),))
+    return HttpResponse(302, b"", (("location", REDIRECT_TARGET),))
 
 
-def without_image(*items: dict[str, str]) -> Answer:
+def without_image(*items: dict[str, str]) -> HttpResponse:
     """200 that has everything but a picture."""
-    return Answer(200, orjson.dumps({"created": int(time.time()), "data": items}), (JSON,))
+    return HttpResponse(200, orjson.dumps({"created": int(time.time()), "data": items}), (JSON,))
 
 
 _EVENT = b"event: error\ndata: %s\n\n"
@@ -117,25 +117,24 @@ _FAILED = "An error occurred."
 
 
 def error_event() -> bytes:
-    """Make the event in which a stream says that it failed."""
+    """Make the event in which a stream reports that it failed."""
     return _EVENT % orjson.dumps({"type": "error", "message": _FAILED, "code": "server_error"})
 
 
 def rate_limit_event() -> bytes:
-    """Make the same for a limit of rate."""
+    """Make the same event for a rate limit."""
     message = "Rate limit reached for images."
     return _EVENT % orjson.dumps({"type": "error", "message": message, "code": "rate_limit_exceeded"})
 
 
-def bare_error(code: str = "server_error", kind: str = "server_error", message: str = _FAILED) -> bytes:
+def bare_error_event(code: str = "server_error", kind: str = "server_error", message: str = _FAILED) -> bytes:
     """Make such an event without an `event:` line, the error inside `error`."""
     return _DATA % orjson.dumps({"error": {"message": message, "type": kind, "code": code}})
 
 
 def moderation_event() -> bytes:
     """Make the event by which GPT-image's moderation ends a stream."""
-    return bare_error("moderation_blocked", IMAGE_USER_ERROR, _BLOCKED)
+    return bare_error_event("moderation_blocked", IMAGE_USER_ERROR, _BLOCKED)
 
 
-JUNK = b"event: image_generation.completed\ndata: {<not JSON>\n\n"
-"""An event whose data is not JSON."""
+EVENT_THAT_IS_NOT_JSON = b"event: image_generation.completed\ndata: {<not JSON>\n\n"

@@ -9,14 +9,15 @@ import time
 import pytest
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
-from emulator.pictures import Picture, Shelf, as_base64
+from emulator.drawing import draw
+from emulator.pictures import Picture, PictureStore, encode
 
 PROMPT = "A lighthouse at dusk"
 
 
 def drawn(**wish) -> Image.Image:
     wish = {"prompt": PROMPT, "width": 256, "height": 256, **wish}
-    image = Image.open(io.BytesIO(base64.b64decode(as_base64(Picture(**wish)))))
+    image = Image.open(io.BytesIO(base64.b64decode(encode(Picture(**wish)))))
     image.load()
     return image
 
@@ -33,7 +34,7 @@ def test_size_and_format(size, output_format):
 def test_compression():
     """Less quality makes a smaller file."""
     sizes = [
-        len(as_base64(Picture(prompt=PROMPT, width=256, height=256, output_format="jpeg", compression=compression)))
+        len(encode(Picture(prompt=PROMPT, width=256, height=256, output_format="jpeg", compression=compression)))
         for compression in (0, 50, 100)
     ]
 
@@ -89,9 +90,17 @@ def test_the_prompt_decides():
     """Another prompt, or the next picture for the same prompt, is another picture; the same is the same."""
     one, again = (Picture(prompt=PROMPT, width=256, height=256) for _ in range(2))
 
-    assert as_base64(one) == as_base64(again)
-    assert len({as_base64(one), as_base64(Picture(prompt="Alps", width=256, height=256))}) == 2
-    assert len({as_base64(Picture(prompt=PROMPT, width=256, height=256, number=n)) for n in range(3)}) == 3
+    assert encode(one) == encode(again)
+    assert len({encode(one), encode(Picture(prompt="Alps", width=256, height=256))}) == 2
+    assert len({encode(Picture(prompt=PROMPT, width=256, height=256, number=n)) for n in range(3)}) == 3
+
+
+def test_the_text_is_on_a_panel_at_the_foot():
+    """Two prompts with the same seed make pictures that differ in their text alone."""
+    one, other = (draw(prompt, (256, 256), seed=7) for prompt in ("A fox", "A box"))
+
+    _, top, _, bottom = ImageChops.difference(one, other).getbbox()
+    assert 128 < top < bottom < 256
 
 
 def test_drawing_is_quick():
@@ -109,11 +118,11 @@ def test_pillow_comes_with_the_first_picture():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_shelf_keeps_the_newest():
-    """Pictures with a URL stay until newer ones need the place."""
-    shelf = Shelf(keep=2)
+def test_the_store_has_the_newest():
+    """Of pictures with a URL only the newest are stored."""
+    store = PictureStore(max_files=2)
 
-    names = [shelf.hang(base64.b64encode(data).decode()) for data in (b"first", b"second", b"third")]
+    names = [store.add(base64.b64encode(data).decode()) for data in (b"first", b"second", b"third")]
 
-    assert [shelf.find(name) for name in names] == [None, b"second", b"third"]
+    assert [store.get(name) for name in names] == [None, b"second", b"third"]
     assert len(set(names)) == 3

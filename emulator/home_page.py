@@ -1,9 +1,9 @@
-"""The page at `/`: what this is, how to call it, and all it can do wrong."""
+"""The page at `/`: what this is, how to call it, and every fault."""
 
 import inspect
 from html import escape
 
-from emulator import faults, names
+from emulator import deployment_names, faults
 from emulator.families import FAMILIES
 
 _PAGE = """<!doctype html>
@@ -20,10 +20,10 @@ td {{ padding: .1rem 1.5rem .1rem 0 }}
 <p>The image service of Azure OpenAI on this machine: real pictures and streams, every failure on request.</p>
 <pre>curl HOST/openai/deployments/gpt-image-1/images/generations?api-version=2025-04-01-preview \\
   -H "api-key: KEY" -H "content-type: application/json" -d '{{"prompt": "A lighthouse at dusk"}}'</pre>
-<p>Deployments: {models}. What was asked: <a href="emulator/calls">emulator/calls</a>.</p>
+<p>Deployments: {models}. All calls: <a href="emulator/calls">emulator/calls</a>.</p>
 <h2>Faults</h2>
 <pre>{grammar}</pre>
-<p>{for_which}</p>
+<p>{which_calls}</p>
 <table>
 {rows}
 </table>
@@ -31,18 +31,20 @@ td {{ padding: .1rem 1.5rem .1rem 0 }}
 """
 
 
-def page() -> str:
-    """Make the page."""
-    rows = (f"<tr><td>{escape(row.pattern)}<td>{row.calls}<td>{escape(row.says)}" for row in faults.FAULTS)
+def make_page() -> str:
+    """Make the page in HTML."""
+    rows = (f"<tr><td>{escape(row.pattern)}<td>{row.calls}<td>{escape(row.description)}" for row in faults.FAULTS)
     return _PAGE.format(
         models=", ".join(f"<code>{name}</code>" for name in FAMILIES),
-        grammar=escape(inspect.cleandoc(names.__doc__ or "")),
-        for_which=escape(inspect.cleandoc(faults.__doc__ or "").partition("\n\n")[2]),
+        grammar=escape(inspect.cleandoc(deployment_names.__doc__ or "")),
+        which_calls=escape(inspect.cleandoc(faults.__doc__ or "").partition("\n\n")[2]),
         rows="\n".join(rows),
     )
 
 
-def listing() -> str:
-    """Give the same about faults as plain text, for the command line."""
-    rows = (f"{row.pattern:<28}{row.calls:<8}{row.says}" for row in faults.FAULTS)
-    return "\n".join((inspect.cleandoc(names.__doc__ or ""), "", inspect.cleandoc(faults.__doc__ or ""), "", *rows))
+def list_faults() -> str:
+    """Describe all faults in plain text, for the command line."""
+    rows = (f"{row.pattern:<28}{row.calls:<8}{row.description}" for row in faults.FAULTS)
+    return "\n".join(
+        (inspect.cleandoc(deployment_names.__doc__ or ""), "", inspect.cleandoc(faults.__doc__ or ""), "", *rows)
+    )

@@ -10,20 +10,20 @@ import re
 from dataclasses import dataclass
 
 from emulator.families import FAMILIES, Family
-from emulator.faults import Row, find
+from emulator.faults import Fault, find_fault
 
 # Azure OpenAI docs, "Create a resource and deploy a model": letters, digits, `-`, `_`, `.`; up to 64 of them.
-_LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FAULT = re.compile(r"fault-(?P<fault>.+?)(?:-times-(?P<times>\d{1,6}))?")
-_UNNAMED_MODEL = "gpt-image-1"
+_DEFAULT_MODEL = "gpt-image-1"
 
 
 @dataclass(frozen=True)
-class Met:
-    """A fault by its full name, the table's row for it, and how many calls are to meet it (None: all)."""
+class NamedFault:
+    """A fault by its full name, its row in the table, and how many calls are to meet it (None: all)."""
 
     name: str
-    row: Row
+    fault: Fault
     times: int | None = None
 
 
@@ -33,29 +33,29 @@ class Deployment:
 
     name: str
     family: Family
-    fault: Met | None = None
+    fault: NamedFault | None = None
 
 
-def deployment(name: str) -> Deployment | None:
+def parse_deployment(name: str) -> Deployment | None:
     """Read a deployment's name; None if there is no such deployment."""
-    if not _LEGAL.fullmatch(name):
+    if not _NAME.fullmatch(name):
         return None
     model, *rest = name.lower().split("--")
     if model.startswith("fault-"):
-        model, rest = _UNNAMED_MODEL, [model, *rest]
+        model, rest = _DEFAULT_MODEL, [model, *rest]
     family = FAMILIES.get(model)
     if family is None or "" in rest:
         return None
     if not rest or not rest[0].startswith("fault-"):
         return Deployment(name, family)
-    met = fault(rest[0])
-    return Deployment(name, family, met) if met else None
+    fault = parse_fault(rest[0])
+    return Deployment(name, family, fault) if fault else None
 
 
-def fault(text: str) -> Met | None:
+def parse_fault(text: str) -> NamedFault | None:
     """Read `fault-FAULT[-times-K]`; None if there is no such fault."""
     parts = _FAULT.fullmatch(text)
-    row = parts and find(parts["fault"])
-    if not parts or not row:
+    fault = parts and find_fault(parts["fault"])
+    if not parts or not fault:
         return None
-    return Met(parts["fault"], row, int(parts["times"]) if parts["times"] else None)
+    return NamedFault(parts["fault"], fault, int(parts["times"]) if parts["times"] else None)

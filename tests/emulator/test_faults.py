@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 import pytest
 
-from emulator.faults import FAULTS, find
+from emulator.faults import FAULTS, find_fault
 from tests.emulator.asking import arrived, error, events
 
 KINDS = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -175,7 +175,7 @@ def test_every_fault_is_found_by_its_name(row):
     """No name of a fault hides behind another's pattern."""
     name = row.pattern.replace("-N", "-3").replace("-K", "-3").replace("-MS", "-3")
 
-    assert row is find(name)
+    assert row is find_fault(name)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_every_fault_is_found_by_its_name(row):
 )
 def test_what_is_no_fault(name):
     """Names that are not in the table are no faults."""
-    assert find(name) is None
+    assert find_fault(name) is None
 
 
 async def test_only_the_first_calls_fail(azure):
