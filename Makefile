@@ -1,6 +1,6 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-clients bench-import package audit clean
+.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-clients bench-import package audit openapi clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
@@ -23,6 +23,7 @@ help: ## say what there is
 	@echo "make bench-clients  the gateway over other HTTP clients than its own (5 minutes)"
 	@echo "make bench-import  what a cold start costs, and which imports take it (a minute)"
 	@echo "make package   dist/gateway.zip, ready to run in Azure: packages and byte code for Python FOR_PYTHON (default 3.13)"
+	@echo "make openapi   openapi.json, the description of the API, anew from the code"
 	@echo "make audit     known holes in the packages that run in Azure"
 	@echo "make clean     remove what these commands have made"
 
@@ -67,6 +68,9 @@ bench-import: .venv/.dev
 
 package: .venv/.dev
 	@exec $(PYTHON) -m tools.package --python $(FOR_PYTHON) $(FILES)
+
+openapi: .venv/.dev
+	@$(PYTHON) -m tools.openapi
 
 audit: .venv/.dev
 	$(PYTHON) -m pip install --quiet pip-audit

@@ -37,6 +37,7 @@ from core.jobs.store import TABLE as JOBS
 from core.jobs.store import JobStore
 from core.ledger.writer import LedgerWriter
 from core.limits.limiter import LEASE_SLACK, Limiter
+from core.routes import Services
 from core.routing.circuit_breaker import CircuitBreaker
 from core.routing.executor import Executor
 from core.storage.memory_queues import MemoryQueues
@@ -71,14 +72,14 @@ class App(Struct, frozen=True, kw_only=True):
     """What the settings make: the gateway, and what an operator asks."""
 
     gateway: Gateway
+    services: Services
+    """Who answers calls over HTTP."""
     key_ring: KeyDirectory
     job_runner: JobRunner
     queue_consumer: Callable[[], QueueConsumer]
     """Gives the one consumer; it is imported and made with its first message."""
     takes_messages: bool
     """Whether there are queues from which the Functions host starts functions."""
-    administration: Callable[[], AdminApi]
-    """Gives the one administration; it is imported and made with its first call, so that no other waits for it."""
 
 
 def build(settings: Settings, **parts: Any) -> Gateway:
@@ -147,6 +148,7 @@ def compose(
     )
     if isinstance(stores.queues, MemoryQueues):  # jobs are carried out in this process
         stores.queues.queue(JOB_QUEUE).handled_by(job_runner.run)
+    jobs_api = JobsApi(jobs, authenticator, limiter, job_seconds=settings.job_seconds)
     gateway = Gateway(
         authenticator=authenticator,
         catalogue=settings.catalogue,
@@ -161,17 +163,21 @@ def compose(
             now=now,
             lease=dt.timedelta(seconds=settings.limits.call + settings.limits.attempt) + LEASE_SLACK,
         ),
-        jobs=JobsApi(jobs, authenticator, limiter, job_seconds=settings.job_seconds),
+        jobs=jobs_api,
         clock=clock,
         wait=wait,
     )
     return App(
         gateway=gateway,
+        services=Services(
+            gateway=gateway,
+            jobs=jobs_api,
+            admin=cache(lambda: _administration(keys, authenticator, limiter, tables, now)),
+        ),
         key_ring=keys.ring,
         job_runner=job_runner,
         queue_consumer=cache(lambda: _queue_consumer(jobs, job_runner)),
         takes_messages=settings.storage is not None,
-        administration=cache(lambda: _administration(keys, authenticator, limiter, tables, now)),
     )
 
 
@@ -202,7 +208,7 @@ class _Keys:
 def _administration(
     keys: _Keys, authenticator: Authenticator, limiter: Limiter, tables: Tables, now: Callable[[], dt.datetime]
 ) -> AdminApi:
-    from core.admin.http_api import AdminApi  # noqa: PLC0415 -- late, see Built
+    from core.admin.http_api import AdminApi  # noqa: PLC0415 -- with its first call
     from core.admin.keys import Keys  # noqa: PLC0415
     from core.admin.usage import Usage  # noqa: PLC0415
     from core.ledger.reports import UsageReports  # noqa: PLC0415
@@ -216,7 +222,7 @@ def _administration(
 
 
 def _queue_consumer(jobs: JobStore, job_runner: JobRunner) -> QueueConsumer:
-    from core.jobs.queue_requests import QueueConsumer  # noqa: PLC0415 -- late, see Built
+    from core.jobs.queue_requests import QueueConsumer  # noqa: PLC0415 -- with its first call
 
     return QueueConsumer(jobs, job_runner)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-FUNCTION: Final = "generate_image"
+FUNCTION: Final = "http"
 ARGUMENT: Final = "req"
 PARAMETERS: Final = {"deployment": "gpt-image-1"}
 INVOCATION: Final = "the-first"

@@ -90,6 +90,11 @@ class CallContext:
         """Milliseconds since the call came in."""
         return round((self.clock() - self.began_at) * 1000)
 
+    @property
+    def is_retry_safe(self) -> bool:
+        """Whether the call may be made again after a fault: nothing was sent that may be paid for."""
+        return self.log.summary.costs_nothing
+
     def note_first_event(self) -> None:
         """Note that an image is sent as an event."""
         if self.first_event_ms is None:

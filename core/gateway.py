@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from core.auth.credentials import read_credential
 from core.call import CallContext
 from core.deployments.parameters import gives_url
 from core.domain.errors import (
-    BodyTooLarge,
-    BodyTooSlow,
     GatewayError,
-    InternalFault,
     InvalidRequest,
     NotFound,
     RecordsUnavailable,
@@ -22,52 +17,31 @@ from core.domain.errors import (
 )
 from core.domain.request import DEPLOYMENT_NAME, parse_api_version, parse_request
 from core.domain.response import HttpResponse, Stream
+from core.errors_http import guard
 from core.generation_task import GenerationTask, Shutdown
 from core.idempotency.key import accepts_duplicate, read_idempotency_key
 from core.idempotency.replay import StoredBody, release, replay, store_response
 from core.idempotency.store import IdempotencyClaim
 from core.images.hosting import NAME, CallHosting
 from core.jobs.http_api import prefers_job
-from core.refusals import refusal, request_id
 from core.responses.headers import limit_headers
 from core.responses.json import respond_json
-from core.responses.response_builder import ResponseBuilder, error_response
+from core.responses.response_builder import ResponseBuilder
 from core.responses.sse import respond_stream
 from core.tasks import uninterrupted
-from core.telemetry.call_log import write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from core.auth.authenticator import Authenticator
     from core.call import Accounting
     from core.deployments.catalogue import Catalogue
+    from core.domain.http_request import HttpRequest
     from core.idempotency.store import IdempotencyStore, StoredResponse
     from core.images.hosting import ImageHosting
     from core.jobs.http_api import JobsApi
     from core.limits.limit_status import LimitStatus
     from core.routing.executor import End, Executor, TimeLimits
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """A call as it came in, before anything about it is believed."""
-
-    deployment: str
-    """The deployment named in the path."""
-    headers: Sequence[tuple[str, str]]
-    """In their order, names in lower case."""
-    query: Sequence[tuple[str, str]] = ()
-    body: bytes | BodyTooLarge | BodyTooSlow
-    """The body, or why it was not read to its end."""
-    arrived_at: float | None = None
-    """When its head was there, by `Gateway.clock`; None: now."""
-
-    @property
-    def whole_body(self) -> bytes:
-        """The body. Raises BodyTooLarge (413) or BodyTooSlow (408)."""
-        if isinstance(self.body, bytes):
-            return self.body
-        raise self.body
 
 
 class Gateway:
@@ -99,48 +73,40 @@ class Gateway:
         self._idempotency = idempotency
         self._jobs = jobs
         self.clock = clock
-        """Monotonic, in seconds; `Call.arrived_at` is by it."""
+        """Monotonic, in seconds; `HttpRequest.arrived_at` is by it."""
         self._wait = wait
         self._shutdown = Shutdown()
 
-    async def generate_image(self, request: Call) -> HttpResponse:
+    async def generate_image(self, request: HttpRequest) -> HttpResponse:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
         call = CallContext(
             self._accounting,
-            deployment=request.deployment,
-            event_id=request_id(request.headers),
+            deployment=request.parameters["deployment"],
+            event_id=request.event_id,
             clock=self.clock,
             began_at=self.clock() if request.arrived_at is None else request.arrived_at,
         )
         try:
-            response = call.close_with(await self._guarded(request, call))
+            response = call.close_with(await guard(self._answer(request, call), call))
         except asyncio.CancelledError:
             call.close(status=None)
             raise
         response = await self._with_limits(call, response)
         return response.with_headers({"x-request-id": call.event_id})
 
-    async def _guarded(self, request: Call, call: CallContext) -> HttpResponse:
-        try:
-            return await self._answer(request, call)
-        except GatewayError as error:
-            return error_response(call, error)
-        except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer
-            write_fault(fault, call.event_id)
-            return error_response(call, InternalFault(retry_safe=call.log.summary.costs_nothing))
-
-    async def _answer(self, request: Call, call: CallContext) -> HttpResponse:
+    async def _answer(self, request: HttpRequest, call: CallContext) -> HttpResponse:
         call.caller = await self._authenticator.caller_of(read_credential(request.headers))
-        if DEPLOYMENT_NAME.fullmatch(request.deployment) is None:
+        deployment = request.parameters["deployment"]
+        if DEPLOYMENT_NAME.fullmatch(deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
-        image_request = parse_request(request.whole_body)
+        image_request = parse_request(request.content)
         api_version = parse_api_version([value for name, value in request.query if name.lower() == "api-version"])
-        call.resolve(self._catalogue, image_request, request.deployment, api_version)
+        call.resolve(self._catalogue, image_request, deployment, api_version)
         if prefers_job(request.headers) and not image_request.streams:
             return await self._submit_job(request, call)
         return await self._generate(request, call)
 
-    async def _generate(self, request: Call, call: CallContext) -> HttpResponse:
+    async def _generate(self, request: HttpRequest, call: CallContext) -> HttpResponse:
         """Generate now; under an idempotency key, once."""
         if self._shutdown.has_begun:
             raise Stopping(retry_safe=True)
@@ -171,7 +137,7 @@ class Gateway:
 
         return store
 
-    async def _submit_job(self, request: Call, call: CallContext) -> HttpResponse:
+    async def _submit_job(self, request: HttpRequest, call: CallContext) -> HttpResponse:
         """Accept a job; under an idempotency key, once. Accepted whole or not at all, whoever leaves meanwhile."""
         base_url = self._base_url(request)
         if base_url is None:
@@ -182,11 +148,11 @@ class Gateway:
         return await uninterrupted(self._accept_job(request, call, base_url, claim))
 
     async def _accept_job(
-        self, request: Call, call: CallContext, base_url: str, claim: IdempotencyClaim | None
+        self, request: HttpRequest, call: CallContext, base_url: str, claim: IdempotencyClaim | None
     ) -> HttpResponse:
         try:
             response = await self._jobs.submit(
-                call, deployment=request.deployment, body=request.whole_body, base_url=base_url
+                call, deployment=request.parameters["deployment"], body=request.content, base_url=base_url
             )
         except GatewayError as error:
             if error.retry_safe or not isinstance(error, RecordsUnavailable):  # else the job may be carried out
@@ -197,7 +163,9 @@ class Gateway:
             await store_response(claim, response, event_id=call.event_id, wait=self._wait)
         return response
 
-    async def _claim(self, request: Call, call: CallContext, *, later: bool) -> IdempotencyClaim | HttpResponse | None:
+    async def _claim(
+        self, request: HttpRequest, call: CallContext, *, later: bool
+    ) -> IdempotencyClaim | HttpResponse | None:
         """Claim the caller's idempotency key; or give the response that is stored under it. None: it sent no key."""
         if call.caller is None or call.request is None:
             raise AssertionError("a key is claimed once the call is resolved")
@@ -205,7 +173,7 @@ class Gateway:
             request.headers,
             call.caller,
             call.request,
-            deployment=request.deployment,
+            deployment=request.parameters["deployment"],
             api_version=call.api_version,
             later=later,
         )
@@ -225,10 +193,10 @@ class Gateway:
         call.outcome = "replayed"
         return replay(claim)
 
-    def _base_url(self, request: Call) -> str | None:
-        return self._hosting.base_url(next((value for name, value in request.headers if name == "host"), None))
+    def _base_url(self, request: HttpRequest) -> str | None:
+        return self._hosting.base_url(request.header("host"))
 
-    def _call_hosting(self, request: Call, call: CallContext) -> CallHosting | None:
+    def _call_hosting(self, request: HttpRequest, call: CallContext) -> CallHosting | None:
         """What gives pictures their URLs, where they are asked for. Raises InvalidRequest where nothing can."""
         if call.request is None or call.plan is None or call.request.response_format != "url" or call.stream:
             return None
@@ -258,11 +226,12 @@ class Gateway:
             return call.admission.standing
         return None if call.caller is None else await self._accounting.limiter.standing(call.caller)
 
-    async def picture(self, name: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
+    async def show_image(self, request: HttpRequest) -> HttpResponse:
         """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""
+        name = request.parameters["name"]
         content = None if self._hosting.own_address or not NAME.fullmatch(name) else await self._hosting.open(name)
         if content is None:
-            return refusal(NotFound("There is no such picture, or no longer"), headers)
+            raise NotFound("There is no such picture, or no longer")
         return HttpResponse(
             status=200,
             headers={
@@ -271,18 +240,9 @@ class Gateway:
                 "cache-control": "private, max-age=3600",
                 "content-security-policy": "default-src 'none'",
                 "x-content-type-options": "nosniff",
-                "x-request-id": request_id(headers),
             },
             body=StoredBody(content),
         )
-
-    async def job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
-        """Answer `GET /jobs/{id}`."""
-        return await self._jobs.show(job_id, headers, request_id(headers))
-
-    async def cancel_job(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
-        """Answer `DELETE /jobs/{id}`."""
-        return await self._jobs.cancel(job_id, headers, request_id(headers))
 
     def end_calls(self) -> None:
         """End the calls that are still in flight, because the process ends: each is told so."""

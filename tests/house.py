@@ -145,17 +145,16 @@ async def _connected(module: ModuleType, values: dict[str, str], **parts: Any) -
 
     An app whose settings are wrong stays as it is.
     """
-    if module._gateway is None:
+    if module.startup_error:
         yield
         return
     settings = read_settings(values)
     connection = Http1Connection(connect_seconds=settings.connect_seconds)
-    module._built = compose(settings, connection=connection, **parts)
-    module._gateway = module._built.gateway
+    module.use(compose(settings, connection=connection, **parts))
     try:
         yield
     finally:
-        await module._gateway.flush(1)
+        await module._built.gateway.flush(1)
         await connection.aclose()
 
 

@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.bootstrap import build
+from core.domain.http_request import HttpRequest
 from core.domain.limits import Limits, Rate
 from core.domain.response import Stream
-from core.gateway import Call
 from core.ledger.writer import LedgerWriter
 from core.limits.quota_store import QuotaStore
 from core.settings.settings import read_settings
@@ -49,10 +49,10 @@ def gateway(
     return build(settings, connection=connection, tables=tables)
 
 
-def call(**body: Any) -> Call:
+def call(**body: Any) -> HttpRequest:
     """A call for a picture."""
-    return Call(
-        deployment="gpt-image-1",
+    return HttpRequest(
+        parameters={"deployment": "gpt-image-1"},
         headers=[("authorization", f"Bearer {KEY}")],
         body=json.dumps({"model": "m", "prompt": PROMPT, **body}).encode(),
     )

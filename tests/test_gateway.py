@@ -9,16 +9,16 @@ import pytest
 
 from adapters.bootstrap import build
 from core.azure_openai.connection import NoTurn
-from core.gateway import Call
+from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
 from tests.fakes import Clock, FakeConnection, Row
 from tests.house import KEY, PROMPT, environment
 
 
-def call(**fields: Any) -> Call:
+def call(**fields: Any) -> HttpRequest:
     """A call for a picture."""
-    return Call(
-        deployment="gpt-image-1",
+    return HttpRequest(
+        parameters={"deployment": "gpt-image-1"},
         headers=[("authorization", f"Bearer {KEY}")],
         body=json.dumps({"model": "m", "prompt": PROMPT, **fields.pop("body", {})}).encode(),
         **fields,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-APP: Final = (*("function_app.py", "host.json", "requirements.txt", "core", "adapters"),)
+APP: Final = ("function_app.py", "host.json", "openapi.json", "requirements.txt", "core", "adapters")
 """What is the app; nothing else of the project is deployed."""
 PACKAGES: Final = PurePosixPath(".python_packages/lib/site-packages")
 """Where the Functions worker looks for an app's packages."""

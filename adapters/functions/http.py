@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 
 from adapters.functions.web_extension import Request, Response
-from core import refusals
-from core.domain.request import MAX_BODY_BYTES
+from core.domain.errors import BodyTooSlow
+from core.domain.http_request import MAX_BODY_BYTES, HttpRequest, body_too_large
 from core.domain.response import Stream
 from core.tasks import start_eagerly
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from core.domain.errors import BodyTooLarge, BodyTooSlow
+    from core.domain.errors import BodyTooLarge
     from core.domain.image_json import Buffer
     from core.domain.response import HttpResponse
+    from core.routes import Router
 
 _T = TypeVar("_T")
 
@@ -33,17 +34,28 @@ CLIENT_CLOSED_REQUEST: Final = 499
 """What is returned to a caller that has gone. Nobody sees it but the host's log (nginx's status for that)."""
 
 
-def headers_of(request: Request) -> list[tuple[str, str]]:
-    """The headers in their order, names in lower case."""
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+async def answer(request: Request, router: Router, arrived_at: float | None) -> Response:
+    """Answer a request. `arrived_at` is when it came, by the gateway's clock."""
+    body = await _read_body(request)
+    if body is None:
+        return to_nobody()
+    path = request.scope["raw_path"].decode("latin-1")
+    return await unless_the_caller_leaves(
+        request,
+        router.answer(
+            HttpRequest(
+                method=request.method,
+                path=path,
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+                query=parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True),
+                body=body,
+                arrived_at=arrived_at,
+            )
+        ),
+    )
 
 
-def query_of(request: Request) -> list[tuple[str, str]]:
-    """The query's fields in their order, those without a value too."""
-    return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-
-async def body_of(request: Request) -> bytes | BodyTooLarge | BodyTooSlow | None:
+async def _read_body(request: Request) -> bytes | BodyTooLarge | BodyTooSlow | None:
     """Read the body within its bounds; None: the caller has gone."""
     kept = bytearray()
     size = 0
@@ -56,10 +68,10 @@ async def body_of(request: Request) -> bytes | BodyTooLarge | BodyTooSlow | None
                 elif size > MOST_DRAINED_BYTES:
                     break
     except TimeoutError:
-        return refusals.too_slow()
+        return BodyTooSlow("The request body did not arrive in time")
     except ClientDisconnect:
         return None
-    return bytes(kept) if size <= MAX_BODY_BYTES else refusals.too_large()
+    return bytes(kept) if size <= MAX_BODY_BYTES else body_too_large()
 
 
 def to_nobody() -> Response:

@@ -20,40 +20,41 @@ from core.jobs.store import QUEUE as JOBS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.bootstrap import App
+    from core.jobs.queue_requests import QueueConsumer
+    from core.jobs.runner import JobRunner
 
 STORAGE: Final = "AzureWebJobsStorage"
 REQUESTS: Final = "image-requests"
 SET_ASIDE: Final = "-poison"
 
 
-def queue_functions(built: Callable[[], App]) -> func.Blueprint:
-    """The functions, over the gateway as `built` gives it when a message comes."""
+def queue_functions(runner: Callable[[], JobRunner], consumer: Callable[[], QueueConsumer]) -> func.Blueprint:
+    """The functions, over a runner and a consumer that are asked for when a message comes."""
     functions = func.Blueprint()  # type: ignore[no-untyped-call]
 
     @functions.function_name("run_job")
     @functions.queue_trigger(arg_name="message", queue_name=JOBS, connection=STORAGE)
     async def run_job(message: func.QueueMessage) -> None:
         """Carry out a job."""
-        await built().job_runner.run(text_of(message), message.dequeue_count or 1)
+        await runner().run(text_of(message), message.dequeue_count or 1)
 
     @functions.function_name("end_job")
     @functions.queue_trigger(arg_name="message", queue_name=JOBS + SET_ASIDE, connection=STORAGE)
     async def end_job(message: func.QueueMessage) -> None:
         """End a job whose message was tried too often: it has failed."""
-        await built().job_runner.run(text_of(message), POISON_DELIVERY)
+        await runner().run(text_of(message), POISON_DELIVERY)
 
     @functions.function_name("take_request")
     @functions.queue_trigger(arg_name="message", queue_name=REQUESTS, connection=STORAGE)
     async def take_request(message: func.QueueMessage) -> None:
         """Draw what a message asks for."""
-        await built().queue_consumer().consume(text_of(message), message.id or "", message.dequeue_count or 1)
+        await consumer().consume(text_of(message), message.id or "", message.dequeue_count or 1)
 
     @functions.function_name("end_request")
     @functions.queue_trigger(arg_name="message", queue_name=REQUESTS + SET_ASIDE, connection=STORAGE)
     async def end_request(message: func.QueueMessage) -> None:
         """End what a message asked for that was tried too often: it has failed."""
-        await built().queue_consumer().consume(text_of(message), message.id or "", POISON_DELIVERY)
+        await consumer().consume(text_of(message), message.id or "", POISON_DELIVERY)
 
     return functions
 

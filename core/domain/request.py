@@ -22,11 +22,9 @@ from pydantic import (
     ValidationError,
 )
 
-from core.domain.errors import BodyTooLarge, InvalidRequest
+from core.domain.errors import InvalidRequest
+from core.domain.http_request import MAX_BODY_BYTES, body_too_large
 from core.domain.image_json import MAX_DEPTH, is_too_deep
-
-MAX_BODY_BYTES: Final = 1 << 20
-"""The largest request body that is read, in bytes."""
 
 DEPLOYMENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A deployment's name; to be used with `fullmatch`."""
@@ -128,7 +126,7 @@ def parse_request(body: bytes) -> ImageRequest:
 def parse_object(body: bytes) -> dict[str, Any]:
     """Read a body as one JSON object. Raises BodyTooLarge (413) or InvalidRequest (400)."""
     if len(body) > MAX_BODY_BYTES:
-        raise BodyTooLarge(f"The request body must be at most {MAX_BODY_BYTES:,} bytes")
+        raise body_too_large()
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -11,21 +11,20 @@ from msgspec import Struct
 from core.auth.caller import Caller
 from core.auth.credentials import read_credential
 from core.deployments.costs import NO_COST
-from core.domain.errors import Conflict, GatewayError, InternalFault, NotFound, RecordsUnavailable
+from core.domain.errors import Conflict, NotFound, RecordsUnavailable
 from core.domain.response import JSON, HttpResponse, json_response
-from core.errors_http import error_body
 from core.idempotency.replay import StoredBody
 from core.jobs.job import JobRequest, JobState
 from core.jobs.runner import QUEUE_SECONDS
 from core.limits.limiter import Admission
 from core.storage.tables import StoreUnavailable
-from core.telemetry.call_log import write_fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from core.auth.authenticator import Authenticator
     from core.call import CallContext
+    from core.domain.http_request import HttpRequest
     from core.domain.image_json import Buffer
     from core.jobs.job import Job
     from core.jobs.store import JobStore
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from core.storage.blobs import Content
 
 PREFER: Final = "respond-async"
-REQUEST_TYPE: Final = "image_generation_job"
 LOOK_AGAIN_SECONDS: Final = 10
 """When to look again at a job that has not ended: a picture takes 10 to 400 s."""
 
@@ -94,52 +92,26 @@ class JobsApi:
         }
         return json_response(202, _shown(job), headers)
 
-    async def show(self, job_id: str, headers: Sequence[tuple[str, str]], event_id: str) -> HttpResponse:
+    async def show(self, request: HttpRequest) -> HttpResponse:
         """Answer `GET /jobs/{id}`."""
-        return await _told(self._show(job_id, headers), event_id)
+        return _answer(await self._found(request))
 
-    async def cancel(self, job_id: str, headers: Sequence[tuple[str, str]], event_id: str) -> HttpResponse:
+    async def cancel(self, request: HttpRequest) -> HttpResponse:
         """Answer `DELETE /jobs/{id}`: what has not begun is not drawn."""
-        return await _told(self._cancel(job_id, headers), event_id)
-
-    async def _show(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
-        return _answer(await self._found(job_id, headers))
-
-    async def _cancel(self, job_id: str, headers: Sequence[tuple[str, str]]) -> HttpResponse:
-        order = (await self._found(job_id, headers)).order
-        if not await self._jobs.cancel(job_id):
+        job = await self._found(request)
+        if not await self._jobs.cancel(job.id):
             raise JobNotQueued
-        if order.hold is not None:  # twice does no harm
-            self._limiter.close(Admission.of(Caller(id=order.caller), order.hold), NO_COST)
-        return await self._show(job_id, headers)
+        if job.order.hold is not None:  # twice does no harm
+            self._limiter.close(Admission.of(Caller(id=job.order.caller), job.order.hold), NO_COST)
+        return await self.show(request)
 
-    async def _found(self, job_id: str, headers: Sequence[tuple[str, str]]) -> Job:
+    async def _found(self, request: HttpRequest) -> Job:
         """The job, if it is there and the caller's own, or the caller an admin."""
-        caller = await self._authenticator.caller_of(read_credential(headers))
-        job = await self._jobs.get(job_id)
+        caller = await self._authenticator.caller_of(read_credential(request.headers))
+        job = await self._jobs.get(request.parameters["id"])
         if job is None or not _may_see(caller, job.order):
             raise NotFound("There is no such job, or no longer", code="job_not_found")
         return job
-
-
-async def _told(work: Awaitable[HttpResponse], event_id: str) -> HttpResponse:
-    """An answer, or what kept it from being given."""
-    try:
-        reply = await work
-    except GatewayError as error:
-        reply = _refused(error, event_id)
-    except StoreUnavailable as unavailable:
-        reply = _refused(RecordsUnavailable(perhaps_done=unavailable.perhaps_done), event_id)
-    except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours becomes an answer here
-        write_fault(fault, event_id)
-        reply = _refused(InternalFault(retry_safe=True), event_id)
-    return reply.with_headers({"x-request-id": event_id, "cache-control": "no-store"})
-
-
-def _refused(error: GatewayError, event_id: str) -> HttpResponse:
-    value = error_body(error, event_id=event_id, model_requested=None, stream=False, request_type=REQUEST_TYPE)
-    once = {} if error.retry_safe else {"x-should-retry": "false"}
-    return json_response(error.status, value, {**error.headers, **once})
 
 
 def _may_see(caller: Caller, order: JobRequest) -> bool:

@@ -16,11 +16,12 @@ from core.auth.caller import Caller
 from core.call import CallContext
 from core.domain.errors import GatewayError, GatewayFault, InternalFault, RecordsUnavailable
 from core.domain.request import parse_request
+from core.errors_http import error_response
 from core.images.hosting import CallHosting
 from core.jobs.job import JobState, StillRunning
 from core.jobs.lost_job import JobAbandoned, fate
 from core.jobs.store import MAX_TRIES, QUEUE
-from core.responses.response_builder import ResponseBuilder, error_response
+from core.responses.response_builder import ResponseBuilder
 from core.routing.executor import GenerationTime
 from core.routing.next_attempt import TryTarget
 from core.storage.tables import Changed, StoreUnavailable

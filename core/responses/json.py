@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.domain.errors import Overdue, Stopping
 from core.domain.response import HttpResponse
-from core.responses.response_builder import error_response
+from core.errors_http import error_response
 from core.routing.executor import Failed, Succeeded
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from core.domain.image_json import ImageJson
 from core.domain.image_response import response_to_completed, with_indexes
-from core.domain.response import EVENT_STREAM, JSON, HttpResponse, json_response
-from core.errors_http import PROVIDER
+from core.domain.response import EVENT_STREAM, JSON, HttpResponse
+from core.errors_http import PROVIDER, error_response
 from core.responses.headers import answer_headers
 from core.responses.pieces import split_pieces
 from core.responses.sse_format import serialize_event
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.call import CallContext
-    from core.domain.errors import GatewayError
     from core.domain.image_json import Buffer
     from core.routing.executor import End, Failed
 
@@ -49,14 +48,6 @@ class Hosting(Protocol):
     async def host(self, answer: ImageJson) -> Hosted:
         """Store the pictures of an images answer."""
         ...
-
-
-def error_response(call: CallContext, error: GatewayError) -> HttpResponse:
-    """Answer a call with an error."""
-    headers = dict(error.headers)
-    if not error.retry_safe:
-        headers["x-should-retry"] = "false"
-    return json_response(error.status, call.error_json(error), headers)
 
 
 class ResponseBuilder:

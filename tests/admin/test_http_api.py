@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.admin.call import AdminCall
 from core.admin.http_api import AdminApi
 from core.admin.keys import MOST_RACES, Condition, Keys
 from core.admin.usage import Usage
@@ -20,8 +19,10 @@ from core.auth.key_cache import KeyCache
 from core.auth.key_store import KeyStore
 from core.auth.virtual_keys import ConfiguredKeys
 from core.domain.errors import EtagMismatch
+from core.domain.http_request import HttpRequest
 from core.ledger.reports import UsageReports
 from core.limits.limiter import Limiter
+from core.routes import Router, Services
 from tests.auth.storing import TERMS, KeyTerms, Wall, Watched
 from tests.fakes import Clock
 from tests.house import ROOT, environment
@@ -127,10 +128,10 @@ class Broken:
 async def test_a_fault(method: str, retry: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """A fault of ours is 500 without its words; the log has its kind and place. A change is not to be tried again."""
     tables: Any = Broken()
-    call = AdminCall(
-        route="key", method=method, headers=[("authorization", "Bearer x")], key_id="vk-" + "0" * 20, body=b""
-    )
-    reply = await administration(tables).answer(call)
+    services: Any = Services(gateway=Any, jobs=Any, admin=lambda: administration(tables))
+    router = Router(services, openapi=ROOT / "openapi.json")
+    path = f"/api/governance/virtual-keys/vk-{'0' * 20}"
+    reply = await router.answer(HttpRequest(method=method, path=path, headers=[("authorization", "Bearer x")]))
     assert isinstance(reply.body, tuple)
     text = bytes(reply.body[0]).decode()
     assert (500, retry, "governance") == (
@@ -146,10 +147,10 @@ async def test_a_fault(method: str, retry: str | None, caplog: pytest.LogCapture
 
 
 def test_nothing_of_it_is_imported_before_it_is_asked() -> None:
-    """An app that starts, and serves pictures, imports neither the administration nor the description of the API."""
+    """An app that starts, and serves pictures, does not import the administration."""
     code = (
         "import json, sys, function_app; print(json.dumps([name for name in sys.modules"
-        " if name.startswith(('core.admin', 'core.openapi', 'core.ledger.reports', 'jwt'))]))"
+        " if name.startswith(('core.admin', 'core.ledger.reports', 'jwt'))]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -23,7 +23,7 @@ from adapters.bootstrap import App, compose, utc_now
 from adapters.http.http1 import Http1Connection
 from adapters.stores import Stores
 from core.azure_openai.token_source import NoIdentity
-from core.gateway import Call
+from core.domain.http_request import HttpRequest
 from core.settings.environment import Environment
 from core.settings.settings import read_settings
 from core.settings.storage import read_storage
@@ -70,11 +70,11 @@ class Scene:
             },
         )
 
-    def call(self, **headers: str) -> Call:
+    def call(self, **headers: str) -> HttpRequest:
         """A call with the name."""
         given = {"authorization": f"Bearer {KEY}", "idempotency-key": self.name, **headers}
-        return Call(
-            deployment="drawn",
+        return HttpRequest(
+            parameters={"deployment": "drawn"},
             headers=list(given.items()),
             body=json.dumps({"model": "gpt-image-1", "prompt": PROMPT}).encode(),
         )

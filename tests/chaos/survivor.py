@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.bootstrap import utc_now
 from core.auth.caller import Caller
+from core.domain.http_request import HttpRequest
 from core.domain.limits import Limits, Rate
 from core.limits.limiter import Limiter
 from tests.chaos.dying import LIMIT, body_of
@@ -60,7 +61,7 @@ class Survivor:
 
     async def shown(self, job_id: str) -> dict[str, Any]:
         """`GET /jobs/{id}`."""
-        reply = await self._built.gateway.job(job_id, CREDENTIAL)
+        reply = await self._built.services.jobs.show(HttpRequest(parameters={"id": job_id}, headers=CREDENTIAL))
         assert reply.status == 200
         shown: dict[str, Any] = json.loads(await body_of(reply))
         return shown

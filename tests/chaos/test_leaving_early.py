@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from adapters.bootstrap import build
-from core.gateway import Call
+from adapters.bootstrap import compose
+from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
 from core.storage.memory_tables import MemoryTables
 from tests.fakes import COMPLETED, FakeConnection, Row
@@ -63,11 +63,11 @@ class SlowTable:
         return getattr(self._table, method)
 
 
-def call(**headers: str) -> Call:
+def call(**headers: str) -> HttpRequest:
     """A call with a name."""
     given = {"authorization": f"Bearer {KEY}", "host": "127.0.0.1", "idempotency-key": "order-4711", **headers}
     body = json.dumps({"model": "gpt-image-1", "prompt": PROMPT}).encode()
-    return Call(deployment="gpt-image-1", headers=list(given.items()), body=body)
+    return HttpRequest(parameters={"deployment": "gpt-image-1"}, headers=list(given.items()), body=body)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ async def test_a_repeat_is_answered(table: str, headers: dict[str, str], status:
     upstream = FakeConnection(Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE]))
     tables = SlowTables(table)
     settings = read_settings(environment("https://example.openai.azure.com"))
-    gateway = build(settings, connection=upstream, tables=tables)
+    built = compose(settings, connection=upstream, tables=tables)
+    gateway = built.gateway
     leaving = asyncio.ensure_future(gateway.generate_image(call(**headers)))
     await tables.changed.wait()
     leaving.cancel()
@@ -96,14 +97,15 @@ async def test_a_repeat_is_answered(table: str, headers: dict[str, str], status:
     repeat = await gateway.generate_image(call(**headers))
     assert (status, replayed) == (repeat.status, repeat.headers.get("idempotent-replayed"))
     if status == 202:
-        await _until_it_has_ended(gateway, repeat.headers["location"].rpartition("/")[2])
+        await _until_it_has_ended(built.services.jobs, repeat.headers["location"].rpartition("/")[2])
     assert 1 == len(upstream.requests)
 
 
-async def _until_it_has_ended(gateway: Any, job_id: str) -> None:
+async def _until_it_has_ended(jobs: Any, job_id: str) -> None:
+    request = HttpRequest(parameters={"id": job_id}, headers=[("authorization", f"Bearer {KEY}")])
     async with asyncio.timeout(HANGS_SECONDS):
         while True:
-            shown = await gateway.job(job_id, [("authorization", f"Bearer {KEY}")])
+            shown = await jobs.show(request)
             if b'"status":"succeeded"' in b"".join(shown.whole):
                 return
             await asyncio.sleep(0)

@@ -19,7 +19,8 @@ from core.call import Accounting
 from core.deployments.families import FAMILIES
 from core.deployments.route_plan import RoutePlan, make_plan
 from core.domain.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
-from core.gateway import Call, Gateway
+from core.domain.http_request import HttpRequest
+from core.gateway import Gateway
 from core.idempotency.store import IdempotencyStore
 from core.images.hosting import ImageHosting
 from core.jobs.http_api import JobsApi
@@ -284,7 +285,7 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
         idempotency=IdempotencyStore(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
         jobs=mock.create_autospec(JobsApi, instance=True),
     )
-    asyncio.run(gateway.generate_image(Call(deployment=path, **parts)))
+    asyncio.run(gateway.generate_image(HttpRequest(parameters={"deployment": path}, **parts)))
     return recorder.plans
 
 

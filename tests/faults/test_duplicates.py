@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from adapters.bootstrap import build
 from core.azure_openai.connection import Lost, NotSent
-from core.gateway import Call
+from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
 from tests.house import KEY, key_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from core.azure_openai.connection import HttpRequest, Limit, Sending
+    from core.azure_openai import connection
+    from core.azure_openai.connection import Limit, Sending
 
 SEED = 20261122
 CALLS = 2000
@@ -51,7 +52,7 @@ class World:
         await asyncio.sleep(0)
 
     @asynccontextmanager
-    async def send(self, request: HttpRequest, _limit: Limit, sending: Sending) -> AsyncGenerator[Answer]:
+    async def send(self, request: connection.HttpRequest, _limit: Limit, sending: Sending) -> AsyncGenerator[Answer]:
         """Answer as chance will have it (core.azure_openai.connection.Connection)."""
         ending = self.chance.choice(ENDINGS)
         self.endings[ending] += 1
@@ -144,8 +145,8 @@ async def test_nothing_is_bought_twice() -> None:
         body = {"model": "m", "prompt": "p", "fallbacks": others, "stream": world.chance.random() < 0.5}
         began_at = world.seconds
         reply = await gateway.generate_image(
-            Call(
-                deployment=first,
+            HttpRequest(
+                parameters={"deployment": first},
                 headers=[("authorization", f"Bearer {KEY}"), ("x-request-id", str(number))],
                 body=json.dumps(body).encode(),
             )

@@ -373,6 +373,7 @@ class TestABrokenStream:
 
 
 OURS = {
+    "cache-control",
     "apim-request-id",
     "content-length",
     "content-type",

@@ -11,8 +11,8 @@ import orjson
 
 from adapters.bootstrap import compose
 from adapters.stores import Stores
+from core.domain.http_request import HttpRequest
 from core.domain.limits import Limits, Rate
-from core.gateway import Call
 from core.jobs.events import EVENTS, RESULTS
 from core.jobs.runner import POISON_DELIVERY
 from core.jobs.store import MAX_TRIES
@@ -178,8 +178,8 @@ class Town:
         own = {"authorization": f"Bearer {KEY}", "host": "127.0.0.1:7071", "x-request-id": "e1"}
         given = {**own, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return await self.built.gateway.generate_image(
-            Call(
-                deployment="gpt-image-1",
+            HttpRequest(
+                parameters={"deployment": "gpt-image-1"},
                 headers=[*given.items()],
                 body=json.dumps({"model": "m", "prompt": PROMPT}).encode(),
             )
@@ -221,7 +221,7 @@ class Town:
     async def state(self, job_id: str) -> dict[str, Any]:
         """A job as its caller sees it."""
         headers = [("authorization", f"Bearer {KEY}")]
-        reply = await self.built.gateway.job(job_id, headers)
+        reply = await self.built.services.jobs.show(HttpRequest(parameters={"id": job_id}, headers=headers))
         value: dict[str, Any] = orjson.loads(b"".join(bytes(piece) for piece in reply.whole))
         assert 200 == reply.status, value
         return value

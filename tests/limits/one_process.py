@@ -18,7 +18,7 @@ from adapters.azure_storage.tables import AzureTables
 from adapters.bootstrap import build
 from adapters.http.http1 import Http1Connection
 from core.azure_openai.token_source import NoIdentity
-from core.gateway import Call
+from core.domain.http_request import HttpRequest
 from core.settings.environment import Environment
 from core.settings.settings import read_settings
 from core.settings.storage import read_storage
@@ -45,10 +45,10 @@ def storage(connection_string: str, prefix: str, connection: Http1Connection) ->
     return AzureTables(account, connection, NoIdentity(), prefix=prefix)
 
 
-def call(**body: Any) -> Call:
+def call(**body: Any) -> HttpRequest:
     """A call for a picture."""
-    return Call(
-        deployment="gpt-image-1",
+    return HttpRequest(
+        parameters={"deployment": "gpt-image-1"},
         headers=[("authorization", f"Bearer {KEY}")],
         body=json.dumps({"model": "m", "prompt": PROMPT, **body}).encode(),
     )

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from core.openapi.answers import ErrorBody
+from tools.openapi.answers import ErrorBody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pydantic import BaseModel
 
-    from core.openapi.errors import ErrorStatus
+    from tools.openapi.errors import ErrorStatus
 
 Json = dict[str, Any]
 

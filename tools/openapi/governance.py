@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from core.admin.call import REQUEST_TYPE
 from core.admin.forms import DEFAULT_GRACE_SECONDS, KeyChanges, NewKey, Rotation
 from core.admin.http_api import DEFAULT_PAGE, MAX_KEYS_PER_PAGE, MAX_LINES_PER_PAGE
 from core.admin.parsing import CURSOR
@@ -12,17 +11,17 @@ from core.admin.usage_views import KeyUsage, UsagePage
 from core.admin.views import KeyPage, NewSecret, OneKey
 from core.domain.errors import EtagMismatch, EtagRequired, Forbidden, InvalidRequest
 from core.ledger.reports import EARLIEST, LATEST, MAX_DAYS, GroupBy
-from core.openapi.errors import OF_A_CHANGE, OF_A_DELETION, OF_A_KEY, OF_KEYS, example
-from core.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
+from tools.openapi.errors import OF_A_CHANGE, OF_A_DELETION, OF_A_KEY, OF_KEYS, example
+from tools.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic import BaseModel
 
-    from core.openapi.errors import ErrorStatus
+    from tools.openapi.errors import ErrorStatus
 
-_PATH: Final = "/api/governance/virtual-keys"
+_REQUEST_TYPE: Final = "governance"
 _ID: Final = "vk-019aa0b1c2d35f2a9c1e"
 _ETAG: Final = "8c2f0a4be1d94f0c9f6f2d5a7b3c1e0d"
 _SECRET: Final = "sk-bf-1a2bX0nrJq5oPOpiPUTWNgMbXlbFQQYHFQS4pwCWJZ8"  # noqa: S105 -- an example
@@ -93,14 +92,14 @@ _USED: Final[Json] = {
 }
 
 
-def paths() -> Json:
-    """All paths of the admin API."""
+def items() -> Json:
+    """The admin API: what stands at the paths of each route, by the route's name."""
     return {
-        _PATH: {"get": _list(), "post": _create()},
-        f"{_PATH}/{{id}}": {"parameters": [_id()], "get": _get(), "put": _change(), "delete": _delete()},
-        f"{_PATH}/{{id}}/rotate": {"parameters": [_id()], "post": _rotate()},
-        f"{_PATH}/{{id}}/usage": {"parameters": [_id()], "get": _usage_of_key()},
-        "/api/governance/usage": {"get": _usage()},
+        "virtual_keys": {"get": _list(), "post": _create()},
+        "virtual_key": {"parameters": [_id()], "get": _get(), "put": _change(), "delete": _delete()},
+        "rotate_virtual_key": {"parameters": [_id()], "post": _rotate()},
+        "virtual_key_usage": {"parameters": [_id()], "get": _usage_of_key()},
+        "usage": {"get": _usage()},
     }
 
 
@@ -239,13 +238,13 @@ def _operation(
 _EXAMPLES: Final = {
     400: example(
         InvalidRequest("There is no field 'budgett'; did you mean budget?", code="unknown_parameter", param="budgett"),
-        REQUEST_TYPE,
+        _REQUEST_TYPE,
     ),
     403: example(
-        Forbidden("Only an admin may do this; send a JWT whose role is admin", code="admin_required"), REQUEST_TYPE
+        Forbidden("Only an admin may do this; send a JWT whose role is admin", code="admin_required"), _REQUEST_TYPE
     ),
-    412: example(EtagMismatch(), REQUEST_TYPE),
-    428: example(EtagRequired(), REQUEST_TYPE),
+    412: example(EtagMismatch(), _REQUEST_TYPE),
+    428: example(EtagRequired(), _REQUEST_TYPE),
 }
 
 

@@ -1,25 +1,26 @@
-"""The whole description, made at the first request and kept."""
+"""The whole description of the API."""
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from typing import TYPE_CHECKING, Final
-
-import orjson
+from typing import Final
 
 from core.admin.forms import KeyChanges, NewKey, Rotation
 from core.admin.usage_views import KeyUsage, UsagePage
 from core.admin.views import KeyPage, NewSecret, OneKey
 from core.domain.request import ImageRequest
-from core.domain.response import JSON, HttpResponse
-from core.openapi import governance, images
-from core.openapi.answers import CompletedEvent, ErrorBody, ErrorEvent, Health, ImagesAnswer, JobView, PartialImageEvent
-from core.openapi.parts import HEADERS, Json, answered, headers_of, schemas
-from core.refusals import request_id
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from core.domain.response import JSON
+from core.routes import ROUTES
+from tools.openapi import governance, images
+from tools.openapi.answers import (
+    CompletedEvent,
+    ErrorBody,
+    ErrorEvent,
+    Health,
+    ImagesAnswer,
+    JobView,
+    PartialImageEvent,
+)
+from tools.openapi.parts import HEADERS, Json, answered, headers_of, schemas
 
 VERSION: Final = "0.1.0"
 
@@ -41,20 +42,11 @@ _CREDENTIALS: Final = {
 }
 
 
-def answer(headers: Sequence[tuple[str, str]]) -> HttpResponse:
-    """Answer with the description, or with 304 where the caller has it (RFC 9110 §13.1.2)."""
-    text, etag = _written()
-    own = {"x-request-id": request_id(headers), "etag": etag, "cache-control": "no-cache"}
-    known = ",".join(value for name, value in headers if name == "if-none-match")
-    if etag in [each.strip().removeprefix("W/") for each in known.split(",")]:
-        return HttpResponse(status=304, headers=own, body=(b"",))
-    return HttpResponse(status=200, headers={**own, "content-type": JSON}, body=(text,))
-
-
 def description() -> Json:
     """Describe the whole public API."""
     models = schemas(_READ, _WRITTEN)
     models["ImageRequest"] = images.described(models["ImageRequest"])
+    items = {**images.items(), **governance.items(), **_service()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -73,13 +65,7 @@ def description() -> Json:
             {"name": "Service", "description": "About the gateway itself."},
         ],
         "security": [{name: []} for name in _CREDENTIALS],
-        "paths": {
-            images.PATH: {"post": images.operation()},
-            "/images/{name}": {"get": images.picture()},
-            "/jobs/{id}": images.job(),
-            **governance.paths(),
-            **_service(),
-        },
+        "paths": {route.templates[0]: items[route.name] for route in ROUTES},
         "components": {"schemas": models, "headers": dict(HEADERS), "securitySchemes": dict(_CREDENTIALS)},
     }
 
@@ -92,7 +78,7 @@ def _service() -> Json:
     }
     unchanged = {"description": "It is the one that `If-None-Match` names.", "headers": headers_of("etag")}
     return {
-        "/health": {
+        "health": {
             "get": {
                 "operationId": "getHealth",
                 "tags": ["Service"],
@@ -101,7 +87,7 @@ def _service() -> Json:
                 "responses": {"200": answered(Health, "It does.", example={"status": "ok"})},
             }
         },
-        "/openapi.json": {
+        "openapi": {
             "get": {
                 "operationId": "getOpenApi",
                 "tags": ["Service"],
@@ -111,9 +97,3 @@ def _service() -> Json:
             }
         },
     }
-
-
-@cache
-def _written() -> tuple[bytes, str]:
-    text = orjson.dumps(description())
-    return text, f'"{hashlib.sha256(text).hexdigest()[:32]}"'

@@ -6,11 +6,9 @@ from typing import Any, Final
 
 from core.domain.errors import AuthUnavailable, InvalidRequest, Unauthenticated
 from core.domain.request import DEPLOYMENT_NAME, ImageRequest
-from core.openapi.answers import EVERY_EVENT, ImagesAnswer, JobView
-from core.openapi.errors import OF_A_CANCELLATION, OF_A_JOB, OF_A_PICTURE, OF_IMAGES, example
-from core.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
-
-PATH: Final = "/openai/openai/deployments/{deployment-id}/images/generations"
+from tools.openapi.answers import EVERY_EVENT, ImagesAnswer, JobView
+from tools.openapi.errors import OF_A_CANCELLATION, OF_A_JOB, OF_A_PICTURE, OF_IMAGES, example
+from tools.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
 
 FIELDS: Final[dict[str, str]] = {
     "model": "A label for errors and logs. The deployment in the path alone decides where the call goes.",
@@ -90,8 +88,12 @@ _ANSWER_HEADERS: Final = (
 )
 
 
-def operation() -> Json:
-    """The operation."""
+def items() -> Json:
+    """What stands at the paths of each route, by the route's name."""
+    return {"generate_image": {"post": _generate()}, "show_image": {"get": _picture()}, "job": _job()}
+
+
+def _generate() -> Json:
     return {
         "operationId": "generateImage",
         "tags": ["Images"],
@@ -104,7 +106,7 @@ def operation() -> Json:
         ),
         "parameters": [
             parameter(
-                "deployment-id",
+                "deployment",
                 "path",
                 {"type": "string", "pattern": f"^{DEPLOYMENT_NAME.pattern}$"},
                 "The deployment that draws.",
@@ -148,8 +150,7 @@ def operation() -> Json:
     }
 
 
-def job() -> Json:
-    """The operations that show a job, and cancel it."""
+def _job() -> Json:
     headers = ("retry-after",)
     shared = {"tags": ["Images"]}
     return {
@@ -176,8 +177,7 @@ def job() -> Json:
     }
 
 
-def picture() -> Json:
-    """The operation that shows a stored picture."""
+def _picture() -> Json:
     return {
         "operationId": "getImage",
         "tags": ["Images"],
