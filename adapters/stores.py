@@ -52,7 +52,7 @@ class Stores:
         self.blobs: Blobs
         self.queues: Queues
         if account is None:
-            self.tables = MemoryTables(most_rows=MAX_ROWS_IN_MEMORY)
+            self.tables = MemoryTables(max_rows=MAX_ROWS_IN_MEMORY)
             self.blobs = MemoryBlobs(now)
             self.queues = MemoryQueues(wait)
             return

@@ -59,7 +59,7 @@ class Load:
 
     name: str
     callers: int
-    allowance: Limits = LIMITED
+    limits: Limits = LIMITED
     own_keys: bool = False
     """Whether each caller has a key of its own."""
 
@@ -68,7 +68,7 @@ LOADS: Final = (
     Load(name="1 caller", callers=1),
     Load(name="16 callers, one key", callers=16),
     Load(name="16 callers, 16 keys", callers=16, own_keys=True),
-    Load(name="16 callers, a key without limits", callers=16, allowance=UNLIMITED),
+    Load(name="16 callers, a key without limits", callers=16, limits=UNLIMITED),
 )
 
 
@@ -79,7 +79,7 @@ async def measure(tables: Tables, load: Load, seconds: float) -> list[float]:
     waits: list[float] = []
 
     async def call(number: int) -> None:
-        caller = Caller(id=f"key-{number if load.own_keys else 0}", allowance=load.allowance)
+        caller = Caller(id=f"key-{number if load.own_keys else 0}", limits=load.limits)
         while (began_at := time.perf_counter()) < ends_at:
             admission = await governor.admit(caller, PLAN, 1)
             waits.append((time.perf_counter() - began_at) * 1000)

@@ -16,7 +16,7 @@ from core.deployments.costs import NO_COST, Bill, make_bill
 from core.deployments.route_plan import make_plan
 from core.domain.request import DEPLOYMENT_NAME
 from core.errors_http import error_body
-from core.ledger.entry import entry_of
+from core.ledger.entry import make_entry
 from core.limits.limiter import Admission
 from core.routing.attempt_log import AttemptLog
 from core.storage.row_keys import BilledParty
@@ -201,9 +201,9 @@ class CallContext:
         if self.caller is None or self._is_handed_over:
             return
         self._accounting.ledger.note(
-            entry_of(
+            make_entry(
                 record,
-                payer=BilledParty(id=self.caller.id, is_admin=self.caller.is_admin),
+                billed_party=BilledParty(id=self.caller.id, is_admin=self.caller.is_admin),
                 ended_at=self._accounting.now(),
                 request=self.request,
                 plan=self.plan,

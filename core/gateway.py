@@ -95,7 +95,7 @@ class Gateway:
         return response.with_headers({"x-request-id": call.event_id})
 
     async def _answer(self, request: HttpRequest, call: CallContext) -> HttpResponse:
-        call.caller = await self._authenticator.caller_of(read_credential(request.headers))
+        call.caller = await self._authenticator.authenticate(read_credential(request.headers))
         deployment = request.parameters["deployment"]
         if DEPLOYMENT_NAME.fullmatch(deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
@@ -223,8 +223,8 @@ class Gateway:
     async def _limit_status(self, call: CallContext) -> LimitStatus | None:
         """How the key stood when the call was let through; or how it stands now, where it was not."""
         if call.admission is not None:
-            return call.admission.standing
-        return None if call.caller is None else await self._accounting.limiter.standing(call.caller)
+            return call.admission.status
+        return None if call.caller is None else await self._accounting.limiter.status(call.caller)
 
     async def show_image(self, request: HttpRequest) -> HttpResponse:
         """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""

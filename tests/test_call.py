@@ -58,17 +58,17 @@ def call(**body: Any) -> HttpRequest:
     )
 
 
-async def standing(tables: Tables) -> LimitStatus:
+async def status(tables: Tables) -> LimitStatus:
     """How the key stands."""
     account = (await QuotaStore(tables.table(COUNTERS), "team-a").read()).account
-    return account.standing(0, ALLOWANCE)
+    return account.status(0, ALLOWANCE)
 
 
 async def drawn(tables: Tables) -> tuple[int, int]:
     """Calls in flight, and pictures that count, once all that can be done has been."""
     for _ in range(20):
         await asyncio.sleep(0)
-    found = await standing(tables)
+    found = await status(tables)
     assert found.images is not None
     return found.in_flight, 10 - found.images.remaining
 

@@ -14,7 +14,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from azure.storage.blob import BlobBlock, BlobSasPermissions, ContentSettings, generate_blob_sas
 from azure.storage.blob.aio import BlobServiceClient
 
-from adapters.azure_storage.errors import Outage, code_of, trouble_of
+from adapters.azure_storage.errors import Outage, describe_error, error_code
 from adapters.azure_storage.transport import ConnectionTransport, library_credential
 from core.azure_openai.connection import HttpRequest, Lost, NotSent
 from core.storage.account import AccountKey, AppIdentity, SharedAccess
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = 4 << 20
 """What is sent, or fetched, at once, and so what a large blob takes in memory."""
-SECONDS_FOR_A_CALL: Final = 30.0
+CALL_SECONDS: Final = 30.0
 """For one block."""
 CLOCKS_APART: Final = dt.timedelta(minutes=5)
 """A link works from a little before it was made, as clocks differ (Azure Storage docs, "best practices for SAS")."""
 READING_TIME: Final = dt.timedelta(minutes=5)
 """How long the gateway gives itself to begin to read a blob."""
-LONGEST_DELEGATION: Final = dt.timedelta(days=7)
+MAX_DELEGATION: Final = dt.timedelta(days=7)
 """REST reference, "Get User Delegation Key"."""
 
 _log: Final = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class AzureBlobs:
         *,
         now: Callable[[], dt.datetime],
         prefix: str = "",
-        seconds: float = SECONDS_FOR_A_CALL,
+        seconds: float = CALL_SECONDS,
     ) -> None:
         """`tokens` are for storage, and used with an account of AppIdentity only; `prefix` stands before all names."""
         if account.blobs is None:
@@ -72,7 +72,7 @@ class AzureBlobs:
         self._connection = connection
         self._signer = _Signer(self._service, account, now)
         self._prefix = prefix
-        self._calls = _Calls(account.blobs, seconds)
+        self._calls = _StorageCalls(account.blobs, seconds)
 
     def container(self, name: str) -> AzureContainer:
         """Give a container by its name (see Blobs.container)."""
@@ -83,7 +83,7 @@ class AzureContainer:
     """One container of an account; nobody but the gateway and who has a link can read it."""
 
     def __init__(
-        self, service: BlobServiceClient, name: str, signer: _Signer, calls: _Calls, connection: Connection
+        self, service: BlobServiceClient, name: str, signer: _Signer, calls: _StorageCalls, connection: Connection
     ) -> None:
         self._service = service
         self._name = name
@@ -118,7 +118,7 @@ class AzureContainer:
         try:
             properties = await self._calls.bounded(client.get_blob_properties)
             url = await self._signed(client, name, self._signer.now() + READING_TIME)
-        except _NotThere:
+        except _NotFound:
             return None
         return AzureContent(
             url=url,
@@ -132,7 +132,7 @@ class AzureContainer:
         """Delete a blob, if it is there."""
         try:
             await self._calls.bounded(self._client(name).delete_blob)
-        except _NotThere:
+        except _NotFound:
             return
 
     async def link(self, name: str, *, expires_at: dt.datetime) -> str:
@@ -164,8 +164,8 @@ class AzureContainer:
         """Write, and make the container where it is not there yet."""
         try:
             await self._calls.bounded(write)
-        except _NotThere:
-            with suppress(_IsThere):
+        except _NotFound:
+            with suppress(_AlreadyExists):
                 await self._calls.bounded(lambda: self._service.create_container(self._name))
             await self._calls.bounded(write)
 
@@ -177,7 +177,7 @@ class AzureContent:
     url: str = field(repr=False)
     size: int
     content_type: str
-    calls: _Calls
+    calls: _StorageCalls
     connection: Connection
 
     async def pieces(self) -> AsyncGenerator[Buffer]:
@@ -192,15 +192,15 @@ class AzureContent:
                 yield piece
 
 
-class _NotThere(Exception):
+class _NotFound(Exception):
     """The blob or its container is not there."""
 
 
-class _IsThere(Exception):
+class _AlreadyExists(Exception):
     """The container is there already."""
 
 
-class _Calls:
+class _StorageCalls:
     """Bounds calls in time, and turns what Azure's library raises into StoreUnavailable."""
 
     def __init__(self, address: str, seconds: float) -> None:
@@ -210,29 +210,29 @@ class _Calls:
 
     async def bounded(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Call, within the time for it."""
-        with self._troubles():
+        with self._store_errors():
             async with asyncio.timeout(self._seconds):
                 return await call()
 
     @contextmanager
-    def _troubles(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         try:
             yield
         except ResourceNotFoundError:
-            raise _NotThere from None
+            raise _NotFound from None
         except (NotSent, Lost) as error:
             self.fail(f"the connection to it broke ({error})", perhaps_done=isinstance(error, Lost))
         except TimeoutError:
             self.fail(f"it does not answer within {self._seconds:g} s", perhaps_done=True)
         except AzureError as error:
-            if isinstance(error, HttpResponseError) and code_of(error) == "ContainerAlreadyExists":
-                raise _IsThere from None
-            trouble = trouble_of(error)
-            self.fail(trouble.words, perhaps_done=trouble.perhaps_done)
+            if isinstance(error, HttpResponseError) and error_code(error) == "ContainerAlreadyExists":
+                raise _AlreadyExists from None
+            storage_error = describe_error(error)
+            self.fail(storage_error.message, perhaps_done=storage_error.perhaps_done)
 
-    def fail(self, words: str, *, perhaps_done: bool) -> NoReturn:
+    def fail(self, message: str, *, perhaps_done: bool) -> NoReturn:
         """Tell the operator, and raise StoreUnavailable."""
-        message = f"Azure Blob Storage at {self._address}: {words}"
+        message = f"Azure Blob Storage at {self._address}: {message}"
         self._outage.note(message)
         raise StoreUnavailable(message, perhaps_done=perhaps_done) from None
 
@@ -276,7 +276,7 @@ class _Signer:
         """A key that is valid until then; it is asked for with hours to spare, so that one serves many links."""
         if self._delegation is None or self._delegation[1] < until:
             now = self.now()
-            end = min(until + (until - now), now + LONGEST_DELEGATION)
+            end = min(until + (until - now), now + MAX_DELEGATION)
             key = await self._service.get_user_delegation_key(now - CLOCKS_APART, end)
             self._delegation = key, end
         return self._delegation[0]

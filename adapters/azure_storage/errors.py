@@ -46,15 +46,15 @@ _CURES: Final = {
 }
 
 
-class Trouble(Struct, frozen=True, kw_only=True):
+class StorageError(Struct, frozen=True, kw_only=True):
     """Why a call failed that should not have."""
 
-    words: str
+    message: str
     perhaps_done: bool
     """Whether a change may have been made all the same."""
 
 
-def code_of(error: AzureError) -> str:
+def error_code(error: AzureError) -> str:
     """The code that an answer gave; empty where there was no answer, or none."""
     if not isinstance(error, HttpResponseError) or error.response is None:
         return ""
@@ -62,9 +62,9 @@ def code_of(error: AzureError) -> str:
     return found[1] if found else ""
 
 
-def lost_race(error: AzureError) -> Exists | Changed | None:
+def race_error(error: AzureError) -> Exists | Changed | None:
     """What it means for a change that its row was or was not there as expected; None: the error is another."""
-    code = code_of(error)
+    code = error_code(error)
     if code in _EXISTS:
         return Exists("the row is there already")
     if code in _CHANGED:
@@ -72,16 +72,16 @@ def lost_race(error: AzureError) -> Exists | Changed | None:
     return None
 
 
-def trouble_of(error: AzureError) -> Trouble:
+def describe_error(error: AzureError) -> StorageError:
     """Say what went wrong, and what to do about it."""
     if isinstance(error, ServiceRequestError):
-        return Trouble(words=f"it cannot be reached ({error.message})", perhaps_done=False)
+        return StorageError(message=f"it cannot be reached ({error.message})", perhaps_done=False)
     if not isinstance(error, HttpResponseError):
-        return Trouble(words=f"the connection to it broke ({error.message})", perhaps_done=True)
-    code, status = code_of(error), error.status_code or 0
+        return StorageError(message=f"the connection to it broke ({error.message})", perhaps_done=True)
+    code, status = error_code(error), error.status_code or 0
     cure = _CURES.get(code)
-    return Trouble(
-        words=f"it answered {status} {code}".rstrip() + (f": {cure}" if cure else ""),
+    return StorageError(
+        message=f"it answered {status} {code}".rstrip() + (f": {cure}" if cure else ""),
         # What was refused was not done. Everything else may have been, a 500 for its time running out among them.
         perhaps_done=not 400 <= status < 500 and code not in _THROTTLED,
     )
@@ -95,11 +95,11 @@ class Outage:
         self._clock = clock
         self._last_seen: dict[str, float] = {}
 
-    def note(self, words: str) -> None:
+    def note(self, message: str) -> None:
         """Note a failure."""
         now = self._clock()
-        before = self._last_seen.get(words)
+        before = self._last_seen.get(message)
         self._last_seen = {cause: at for cause, at in self._last_seen.items() if now - at < OUTAGE_ENDS_SECONDS}
-        self._last_seen[words] = now
+        self._last_seen[message] = now
         if before is None or now - before >= OUTAGE_ENDS_SECONDS:
-            self._log.error(words)
+            self._log.error(message)

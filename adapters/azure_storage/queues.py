@@ -11,7 +11,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient
 
-from adapters.azure_storage.errors import Outage, code_of, trouble_of
+from adapters.azure_storage.errors import Outage, describe_error, error_code
 from adapters.azure_storage.transport import ConnectionTransport, library_credential
 from core.storage.tables import StoreUnavailable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.azure_openai.token_source import TokenSource
     from core.storage.account import StorageAccount
 
-SECONDS_FOR_A_CALL: Final = 5.0
+CALL_SECONDS: Final = 5.0
 _log: Final = logging.getLogger(__name__)
 
 
@@ -34,7 +34,7 @@ class AzureQueues:
         tokens: TokenSource,
         *,
         prefix: str = "",
-        seconds: float = SECONDS_FOR_A_CALL,
+        seconds: float = CALL_SECONDS,
     ) -> None:
         """`tokens` are for storage, and used with an account of AppIdentity only; `prefix` stands before all names."""
         if account.queues is None:
@@ -74,13 +74,13 @@ class AzureQueue:
             async with asyncio.timeout(self._seconds):
                 await self._sent(text, math.ceil(delay_seconds))
         except TimeoutError:
-            words, perhaps_done = f"it does not answer within {self._seconds:g} s", True
+            message, perhaps_done = f"it does not answer within {self._seconds:g} s", True
         except AzureError as error:
-            trouble = trouble_of(error)
-            words, perhaps_done = trouble.words, trouble.perhaps_done
+            storage_error = describe_error(error)
+            message, perhaps_done = storage_error.message, storage_error.perhaps_done
         else:
             return
-        message = f"Azure Queue Storage at {self._client.url.partition('?')[0]}: {words}"
+        message = f"Azure Queue Storage at {self._client.url.partition('?')[0]}: {message}"
         self._outage.note(message)
         raise StoreUnavailable(message, perhaps_done=perhaps_done)
 
@@ -91,6 +91,6 @@ class AzureQueue:
             try:
                 await self._client.create_queue()
             except HttpResponseError as error:
-                if code_of(error) != "QueueAlreadyExists":
+                if error_code(error) != "QueueAlreadyExists":
                     raise
             await self._client.send_message(text, visibility_timeout=delay, time_to_live=-1)

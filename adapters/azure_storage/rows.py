@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from core.storage.tables import Value
 
 
-def entity_of(row: Row) -> dict[str, Any]:
+def make_entity(row: Row) -> dict[str, Any]:
     """Write a row as an entity."""
     values = {name: _sent(value) for name, value in row.values.items()}
     return {"PartitionKey": row.partition, "RowKey": row.key, **values}
 
 
-def row_of(entity: TableEntity) -> Row:
+def parse_entity(entity: TableEntity) -> Row:
     """Read a row from an entity: its values, and nothing of the service's own."""
     values = {name: _read(value) for name, value in entity.items() if name not in {"PartitionKey", "RowKey"}}
     return Row(

@@ -17,8 +17,8 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 from msgspec.structs import replace
 
-from adapters.azure_storage.errors import NO_TABLE, TABLE_IS_THERE, Outage, code_of, lost_race, trouble_of
-from adapters.azure_storage.rows import entity_of, row_of
+from adapters.azure_storage.errors import NO_TABLE, TABLE_IS_THERE, Outage, describe_error, error_code, race_error
+from adapters.azure_storage.rows import make_entity, parse_entity
 from adapters.azure_storage.transport import ConnectionTransport, library_credential
 from core.storage.table_rules import check_changes, check_key, check_limit, check_name
 from core.storage.tables import MAX_ROWS_PER_PAGE, Delete, Insert, Page, Put, Replace, StoreUnavailable
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from core.storage.account import StorageAccount
     from core.storage.tables import Change, Row
 
-SECONDS_FOR_A_CALL: Final = 5.0
+CALL_SECONDS: Final = 5.0
 """Table Storage answers in some 10 ms; a caller waits for it before a picture is drawn."""
 
-_LEAST: Final = "!"
+_FIRST_CHARACTER: Final = "!"
 """Sorts before every other character of a key (core/storage/table_rules.py)."""
 
 _log: Final = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class AzureTables:
         tokens: TokenSource,
         *,
         prefix: str = "",
-        seconds: float = SECONDS_FOR_A_CALL,
+        seconds: float = CALL_SECONDS,
     ) -> None:
         """`tokens` are for storage, and used with an account of AppIdentity only.
 
@@ -97,7 +97,7 @@ class AzureTable:
         check_key(partition)
         check_key(key)
         entity = await self._read(lambda: self._client.get_entity(partition, key))
-        return None if entity is None else row_of(entity)
+        return None if entity is None else parse_entity(entity)
 
     async def page(
         self, partition: str, *, first: str = "", before: str | None = None, limit: int = MAX_ROWS_PER_PAGE
@@ -113,24 +113,24 @@ class AzureTable:
         ).by_page()
 
         async def next_page() -> tuple[Row, ...]:
-            return tuple([row_of(entity) async for entity in await anext(pages)])
+            return tuple([parse_entity(entity) async for entity in await anext(pages)])
 
         rows = await self._read(next_page) or ()
         # A page may end early, even empty, with a mark for where to go on (Azure Table Storage docs, "query timeout and
         # pagination"). That mark is opaque; what follows the last key is where the next page begins as well.
         while not rows and pages.continuation_token:
             rows = await self._read(next_page) or ()
-        return Page(rows=rows, next_key=rows[-1].key + _LEAST if rows and pages.continuation_token else None)
+        return Page(rows=rows, next_key=rows[-1].key + _FIRST_CHARACTER if rows and pages.continuation_token else None)
 
     async def change(self, *changes: Change) -> Sequence[Row]:
         """Make changes, all or none (see Table.change)."""
         check_changes(changes)
-        with self._troubles():
+        with self._store_errors():
             try:
                 async with asyncio.timeout(self._seconds):
                     answers = await self._send(changes)
             except AzureError as error:
-                if (lost := lost_race(error)) is not None:
+                if (lost := race_error(error)) is not None:
                     raise lost from None
                 raise
         return tuple(
@@ -143,12 +143,12 @@ class AzureTable:
         try:
             return await self._sent(operations)
         except HttpResponseError as error:
-            if code_of(error) != NO_TABLE:
+            if error_code(error) != NO_TABLE:
                 raise
         try:
             await self._client.create_table()
         except HttpResponseError as error:
-            if code_of(error) != TABLE_IS_THERE:
+            if error_code(error) != TABLE_IS_THERE:
                 raise
         return await self._sent(operations)
 
@@ -165,7 +165,7 @@ class AzureTable:
 
     async def _read(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
         """Ask, once more if the connection breaks; None: there is no such row, or no such table yet."""
-        with self._troubles():
+        with self._store_errors():
             try:
                 async with asyncio.timeout(self._seconds):
                     try:
@@ -178,25 +178,25 @@ class AzureTable:
                 raise
 
     @contextmanager
-    def _troubles(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         """Turn what Azure's library raises into StoreUnavailable, and tell the operator."""
         try:
             yield
         except TimeoutError:
-            words, perhaps_done = f"it does not answer within {self._seconds:g} s", True
+            message, perhaps_done = f"it does not answer within {self._seconds:g} s", True
         except AzureError as error:
-            trouble = trouble_of(error)
-            words, perhaps_done = trouble.words, trouble.perhaps_done
+            storage_error = describe_error(error)
+            message, perhaps_done = storage_error.message, storage_error.perhaps_done
         else:
             return
-        message = f"Azure Table Storage at {self._client.url.partition('?')[0]}: {words}"
+        message = f"Azure Table Storage at {self._client.url.partition('?')[0]}: {message}"
         self._outage.note(message)
         raise StoreUnavailable(message, perhaps_done=perhaps_done)
 
 
 def _operation(change: Change) -> tuple[str, Any, dict[str, Any]]:
     """Write a change as `submit_transaction` takes it."""
-    entity, guard = entity_of(change.row), {"etag": change.row.etag, "match_condition": MatchConditions.IfNotModified}
+    entity, guard = make_entity(change.row), {"etag": change.row.etag, "match_condition": MatchConditions.IfNotModified}
     match change:
         case Insert():
             return "create", entity, {}

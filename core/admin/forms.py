@@ -114,7 +114,7 @@ class NewKey(Form):
             deployments=tuple(self.deployments or ()),
             active=self.active,
             expires_at=self.expires_at,
-            allowance=parse_limits(self.rate_limit, self.budget),
+            limits=parse_limits(self.rate_limit, self.budget),
             metadata=self.metadata or {},
         )
 
@@ -142,10 +142,10 @@ class KeyChanges(Form):
         """The terms with what was given in their place."""
         given = parse_limits(self.rate_limit, self.budget)
         has = self.model_fields_set
-        allowance = Limits(
-            requests=given.requests if "rate_limit" in has else terms.allowance.requests,
-            images=given.images if "rate_limit" in has else terms.allowance.images,
-            budget=given.budget if "budget" in has else terms.allowance.budget,
+        limits = Limits(
+            requests=given.requests if "rate_limit" in has else terms.limits.requests,
+            images=given.images if "rate_limit" in has else terms.limits.images,
+            budget=given.budget if "budget" in has else terms.limits.budget,
         )
         values: dict[str, Any] = {
             "name": self.name,
@@ -154,7 +154,7 @@ class KeyChanges(Form):
             "expires_at": self.expires_at,
             "metadata": self.metadata or {},
         }
-        return replace(terms, allowance=allowance, **{name: values[name] for name in has & values.keys()})
+        return replace(terms, limits=limits, **{name: values[name] for name in has & values.keys()})
 
 
 class Rotation(Form):

@@ -49,7 +49,7 @@ class AdminApi:
         self._now = now
 
     async def _admin(self, request: HttpRequest) -> str:
-        caller = await self._authenticator.caller_of(read_credential(request.headers))
+        caller = await self._authenticator.authenticate(read_credential(request.headers))
         if not caller.is_admin:
             raise Forbidden("Only an admin may do this; send a JWT whose role is admin", code="admin_required")
         if caller.narrowed_to is not None and EVERY not in caller.narrowed_to:
@@ -118,9 +118,9 @@ class AdminApi:
         await self._admin(request)
         query = read_query(request.query, *_DAYS)
         limit = read_limit(query, default=DEFAULT_PAGE, most=MAX_LINES_PER_PAGE)
-        allowance = await self._keys.allowance(_key_id(request))
+        limits = await self._keys.limits(_key_id(request))
         return _answer(
-            200, await self._usage.of_key(_key_id(request), allowance, query, today=self._now().date(), limit=limit)
+            200, await self._usage.of_key(_key_id(request), limits, query, today=self._now().date(), limit=limit)
         )
 
     async def show_usage(self, request: HttpRequest) -> HttpResponse:

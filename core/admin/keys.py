@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 
-from core.admin.parsing import cursor_of, read_cursor
+from core.admin.parsing import make_cursor, read_cursor
 from core.admin.views import KeyPage, KeyView, NewSecret, etag_of, view_of, view_of_setting
 from core.auth.key_directory import SETTING
 from core.auth.key_record import RECORD_ID
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.domain.limits import Limits
     from core.storage.tables import Table
 
-MOST_RACES: Final = 5
+MAX_RACES: Final = 5
 """How often a change to whatever is there (`If-Match: *`) is tried again when somebody else was faster."""
 ANYTHING: Final = "*"
 
@@ -86,26 +86,26 @@ class Keys:
         of_setting = [] if first_id else list(self._setting)[begin:]
         if len(of_setting) > limit:
             views = await _each(of_setting[:limit], self._view_of_setting)
-            return KeyPage(virtual_keys=views, next_cursor=cursor_of(f"#{begin + limit}"))
+            return KeyPage(virtual_keys=views, next_cursor=make_cursor(f"#{begin + limit}"))
         views = await _each(of_setting, self._view_of_setting)
         # One more than is shown, so that a page which the setting has filled also knows whether there is another.
         page = await self._stored.page(first_id=first_id, limit=limit - len(of_setting) + 1)
         records = page.records[: limit - len(of_setting)]
         views += await _each(records, self._view_of_stored)
         following = page.records[len(records)].id if len(page.records) > len(records) else page.next_id
-        return KeyPage(virtual_keys=views, next_cursor=None if following is None else cursor_of(following))
+        return KeyPage(virtual_keys=views, next_cursor=None if following is None else make_cursor(following))
 
     async def get(self, key_id: str) -> KeyView:
         """Show one key."""
-        key = self._setting.with_id(key_id)
+        key = self._setting.get(key_id)
         if key is not None:
             return await self._view_of_setting(key)
         return await self._view_of_stored(await self._record(key_id))
 
-    async def allowance(self, key_id: str) -> Limits:
+    async def limits(self, key_id: str) -> Limits:
         """What a key may spend, fresh from the store."""
-        key = self._setting.with_id(key_id)
-        return (await self._record(key_id)).terms.allowance if key is None else key.allowance
+        key = self._setting.get(key_id)
+        return (await self._record(key_id)).terms.limits if key is None else key.limits
 
     async def create(self, terms: KeyTerms) -> NewSecret:
         """Make a key."""
@@ -131,7 +131,7 @@ class Keys:
 
     async def _changed(self, key_id: str, condition: Condition, change: Callable[[KeyRecord], Awaitable[_T]]) -> _T:
         """Make a change. All that is shown of the key is read before: what has been made must be answered."""
-        for _ in range(MOST_RACES):
+        for _ in range(MAX_RACES):
             record = await self._record(key_id)
             condition.check(record)
             try:
@@ -144,7 +144,7 @@ class Keys:
         raise EtagMismatch
 
     async def _record(self, key_id: str) -> KeyRecord:
-        if self._setting.with_id(key_id) is not None:
+        if self._setting.get(key_id) is not None:
             raise Conflict(
                 f"This key is one of {SETTING} and can only be read here; change it there, or make a stored key"
                 " in its place",

@@ -86,7 +86,7 @@ def read_limit(query: Mapping[str, str], *, default: int, most: int) -> int:
     return number
 
 
-def cursor_of(place: str) -> str:
+def make_cursor(place: str) -> str:
     """Make a cursor of a place in a list."""
     return place.encode().hex()
 

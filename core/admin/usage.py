@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from core.admin.parsing import cursor_of, read_cursor
+from core.admin.parsing import make_cursor, read_cursor
 from core.admin.usage_views import BudgetUse, KeyUsage, RateUse, UsagePage
 from core.auth.limits_json import usd, window_text
 from core.domain.errors import InvalidRequest
@@ -32,14 +32,14 @@ class _Holder(Struct, frozen=True):
     """Whose limits are asked for."""
 
     id: str
-    allowance: Limits
+    limits: Limits
 
 
 class Usage:
     """Reports for operators. Every method raises InvalidRequest (400), LimitsUnavailable (503) and StoreUnavailable."""
 
-    def __init__(self, governor: Limiter, reports: UsageReports) -> None:
-        self._governor = governor
+    def __init__(self, limiter: Limiter, reports: UsageReports) -> None:
+        self._limiter = limiter
         self._reports = reports
 
     async def of_all(self, query: Mapping[str, str], *, today: dt.date, limit: int) -> UsagePage:
@@ -47,18 +47,20 @@ class Usage:
         return UsagePage.model_validate(await self._report(query, today=today, limit=limit, default=GroupBy.KEY))
 
     async def of_key(
-        self, key_id: str, allowance: Limits, query: Mapping[str, str], *, today: dt.date, limit: int
+        self, key_id: str, limits: Limits, query: Mapping[str, str], *, today: dt.date, limit: int
     ) -> KeyUsage:
         """Report on one key, and how it stands with its limits."""
-        standing = await self._governor.usage(_Holder(key_id, allowance)) if allowance.is_limited else LimitStatus()
-        report = await self._report(query, today=today, limit=limit, default=GroupBy.DAY, payer=BilledParty(id=key_id))
-        limits: dict[str, Any] = {
-            "in_flight": standing.in_flight,
-            "requests": _rate_use(allowance.requests, standing.requests),
-            "images": _rate_use(allowance.images, standing.images),
-            "budget": _budget_use(standing.budget),
+        status = await self._limiter.usage(_Holder(key_id, limits)) if limits.is_limited else LimitStatus()
+        report = await self._report(
+            query, today=today, limit=limit, default=GroupBy.DAY, billed_party=BilledParty(id=key_id)
+        )
+        left: dict[str, Any] = {
+            "in_flight": status.in_flight,
+            "requests": _rate_use(limits.requests, status.requests),
+            "images": _rate_use(limits.images, status.images),
+            "budget": _budget_use(status.budget),
         }
-        return KeyUsage.model_validate({"id": key_id, **limits, **report})
+        return KeyUsage.model_validate({"id": key_id, **left, **report})
 
     async def _report(
         self,
@@ -67,17 +69,17 @@ class Usage:
         today: dt.date,
         limit: int,
         default: GroupBy,
-        payer: BilledParty | None = None,
+        billed_party: BilledParty | None = None,
     ) -> dict[str, Any]:
         report: Report = await self._reports.report(
             _days(query, today),
             group_by=_group_by(query.get("group_by"), default),
-            payer=payer,
+            billed_party=billed_party,
             limit=limit,
             cursor=read_cursor(query["cursor"]) if "cursor" in query else None,
         )
         following = report.next_cursor
-        return {**report.as_json(), "next_cursor": None if following is None else cursor_of(following)}
+        return {**report.as_json(), "next_cursor": None if following is None else make_cursor(following)}
 
 
 def _days(query: Mapping[str, str], today: dt.date) -> Days:
@@ -107,25 +109,25 @@ def _group_by(text: str | None, default: GroupBy) -> GroupBy:
         ) from None
 
 
-def _rate_use(rate: Rate | None, standing: RateStatus | None) -> RateUse | None:
-    if rate is None or standing is None:
+def _rate_use(rate: Rate | None, status: RateStatus | None) -> RateUse | None:
+    if rate is None or status is None:
         return None
     return RateUse(
-        limit=standing.limit,
+        limit=status.limit,
         window=window_text(rate.window_seconds),
-        remaining=standing.remaining,
-        reset_seconds=standing.reset_seconds,
+        remaining=status.remaining,
+        reset_seconds=status.reset_seconds,
     )
 
 
-def _budget_use(standing: BudgetStatus | None) -> BudgetUse | None:
-    if standing is None:
+def _budget_use(status: BudgetStatus | None) -> BudgetUse | None:
+    if status is None:
         return None
     return BudgetUse(
-        usd=usd(standing.budget.nanos),
-        window=standing.budget.window,
-        spent_usd=usd(standing.spent_nanos),
-        reserved_usd=usd(standing.reserved_nanos),
-        remaining_usd=usd(standing.remaining_nanos),
-        renews_at=standing.renews_at,
+        usd=usd(status.budget.nanos),
+        window=status.budget.window,
+        spent_usd=usd(status.spent_nanos),
+        reserved_usd=usd(status.reserved_nanos),
+        remaining_usd=usd(status.remaining_nanos),
+        renews_at=status.renews_at,
     )

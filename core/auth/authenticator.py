@@ -29,37 +29,37 @@ class Authenticator:
         self._jwts = jwts
         self._now = now
 
-    async def caller_of(self, credential: Secret) -> Caller:
+    async def authenticate(self, credential: Secret) -> Caller:
         """Check a credential. Raises Unauthenticated (401), Forbidden (403), AuthUnavailable or Misconfigured (503)."""
         token = credential.reveal()
         try:
             await self._keys.check()
             if token.startswith(KEY_PREFIX):
-                return self._holder(await self._keys.by_key(token))
+                return self._caller_for_key(await self._keys.get_by_key(token))
             if self._jwts is not None and token.count(".") == _JWT_DOTS:
-                return await self._bearer(await self._jwts.claims_of(token))
+                return await self._caller_for_jwt(await self._jwts.verify(token))
         except KeyStoreUnavailable:
             raise AuthUnavailable from None
         raise invalid_credentials()
 
-    async def holder_of(self, key_id: str, *, narrowed_to: frozenset[str] | None = None) -> Caller:
-        """The holder of a key that was checked elsewhere, as it stands now. Raises as `caller_of`."""
+    async def find_caller(self, key_id: str, *, narrowed_to: frozenset[str] | None = None) -> Caller:
+        """The holder of a key that was checked elsewhere, as it stands now. Raises as `authenticate`."""
         try:
             await self._keys.check()
-            return self._holder(await self._keys.by_id(key_id), narrowed_to=narrowed_to)
+            return self._caller_for_key(await self._keys.get_by_id(key_id), narrowed_to=narrowed_to)
         except KeyStoreUnavailable:
             raise AuthUnavailable from None
 
-    async def _bearer(self, claims: Claims) -> Caller:
+    async def _caller_for_jwt(self, claims: Claims) -> Caller:
         if claims.role == "admin":
             return Caller(id=claims.sub, is_admin=True, narrowed_to=claims.narrowed_to)
-        return self._holder(await self._keys.by_id(claims.sub), narrowed_to=claims.narrowed_to)
+        return self._caller_for_key(await self._keys.get_by_id(claims.sub), narrowed_to=claims.narrowed_to)
 
-    def _holder(self, key: VirtualKey | None, *, narrowed_to: frozenset[str] | None = None) -> Caller:
+    def _caller_for_key(self, key: VirtualKey | None, *, narrowed_to: frozenset[str] | None = None) -> Caller:
         if key is None:
             raise invalid_credentials()
         if key.expires_at is not None and key.expires_at <= self._now():
             raise expired_credentials()
         if not key.active:
             raise Forbidden("This key has been deactivated; ask your operator", code="key_inactive")
-        return Caller(id=key.id, deployments=key.deployments, narrowed_to=narrowed_to, allowance=key.allowance)
+        return Caller(id=key.id, deployments=key.deployments, narrowed_to=narrowed_to, limits=key.limits)

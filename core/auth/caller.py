@@ -22,7 +22,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     """What the key's record allows; `*` stands for every deployment."""
     narrowed_to: frozenset[str] | None = None
     """What a JWT narrows that to; it never widens. `None`: no narrowing."""
-    allowance: Limits = UNLIMITED
+    limits: Limits = UNLIMITED
     """What the key may spend; an admin's is unlimited."""
 
     def may_call(self, deployment: str) -> bool:

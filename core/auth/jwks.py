@@ -51,7 +51,7 @@ class Jwks:
         self._failed_at: float | None = None
         self._asked_for_unknown_at: float | None = None
 
-    async def key_for(self, kid: str | None) -> SigningKey | None:
+    async def find_key(self, kid: str | None) -> SigningKey | None:
         """Find a key by `kid`; a token without one is taken only where the set has just one key."""
         fetched = await self._refresh_if(lambda: self._older_than(CACHE_SECONDS))
         if self._older_than(OUTAGE_CACHE_SECONDS):

@@ -43,7 +43,7 @@ class SigningKey(Struct, frozen=True):
 class SigningKeySource(Protocol):
     """Where the key of a token is found."""
 
-    async def key_for(self, kid: str | None) -> SigningKey | None:
+    async def find_key(self, kid: str | None) -> SigningKey | None:
         """Find the key by the token's `kid`. None: there is none. Raises AuthUnavailable."""
         ...
 
@@ -53,7 +53,7 @@ class FixedKey(Struct, frozen=True):
 
     key: SigningKey
 
-    async def key_for(self, kid: str | None) -> SigningKey:  # noqa: ARG002 -- the port's signature
+    async def find_key(self, kid: str | None) -> SigningKey:  # noqa: ARG002 -- the port's signature
         """Find the one key."""
         return self.key
 
@@ -91,13 +91,13 @@ class JwtVerifier:
         self._now = now
         self._jws = PyJWS()
 
-    async def claims_of(self, token: str) -> Claims:
+    async def verify(self, token: str) -> Claims:
         """Verify a token. Raises Unauthenticated (401), or AuthUnavailable (503) without a key to verify with."""
         try:
             kid = self._jws.get_unverified_header(token).get("kid")
         except jwt.PyJWTError:
             raise invalid_credentials() from None
-        key = await self._keys.key_for(kid)
+        key = await self._keys.find_key(kid)
         if key is None:
             raise invalid_credentials()
         try:

@@ -50,24 +50,24 @@ class KeyCache:
     """Stored keys by the key and by the id, with a cache before the store."""
 
     def __init__(
-        self, stored: KeyStore, *, seconds: float, clock: Callable[[], float], most_kept: int = MAX_CACHED_KEYS
+        self, stored: KeyStore, *, seconds: float, clock: Callable[[], float], max_keys: int = MAX_CACHED_KEYS
     ) -> None:
         """Found keys are kept for `seconds`; `clock` is monotonic, in seconds."""
         self._stored = stored
         self._seconds = seconds
         self._clock = clock
-        self._found = _Lru(most_kept)
-        self._unknown = _Lru(most_kept)
+        self._found = _Lru(max_keys)
+        self._unknown = _Lru(max_keys)
         self._reads: dict[str, _Reading] = {}
 
-    async def by_key(self, key: str) -> VirtualKey | None:
+    async def get_by_key(self, key: str) -> VirtualKey | None:
         """Look up a whole key; what is not of the form of a stored key is not looked up at all."""
         if STORED_KEY.fullmatch(key) is None:
             return None
         key_sha256 = hash_secret(key)
         return await self._looked_up(key_sha256, lambda: self._read_hash(key_sha256))
 
-    async def by_id(self, key_id: str) -> VirtualKey | None:
+    async def get_by_id(self, key_id: str) -> VirtualKey | None:
         """Look up the key of a record, by the record's id."""
         if RECORD_ID.fullmatch(key_id) is None:
             return None
@@ -117,7 +117,7 @@ class KeyCache:
             self._found.put(name, _Kept(key, began_at + self._seconds))
 
     async def _read_hash(self, key_sha256: str) -> VirtualKey | None:
-        record = await self._stored.by_hash(key_sha256)
+        record = await self._stored.get_by_hash(key_sha256)
         return None if record is None else record.key(key_sha256)
 
     async def _read_id(self, key_id: str) -> VirtualKey | None:

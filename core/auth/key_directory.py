@@ -36,13 +36,13 @@ class KeyDirectory:
         self._unchecked = [key.id for key in setting if RECORD_ID.fullmatch(key.id)]
         self._clash: SettingsError | None = None
 
-    async def by_key(self, key: str) -> VirtualKey | None:
+    async def get_by_key(self, key: str) -> VirtualKey | None:
         """Look up the record of a whole key."""
-        return await self._setting.by_key(key) or await self._cached.by_key(key)
+        return await self._setting.get_by_key(key) or await self._cached.get_by_key(key)
 
-    async def by_id(self, key_id: str) -> VirtualKey | None:
+    async def get_by_id(self, key_id: str) -> VirtualKey | None:
         """Look up a record by its id."""
-        return self._setting.with_id(key_id) or await self._cached.by_id(key_id)
+        return self._setting.get(key_id) or await self._cached.get_by_id(key_id)
 
     async def check(self) -> None:
         """Raise Misconfigured where an id names two keys, KeyStoreUnavailable where that cannot be known now."""

@@ -34,7 +34,7 @@ class KeyTerms(Struct, frozen=True, kw_only=True):
     """What it may call: names, or `*` for all; empty allows none."""
     active: bool = True
     expires_at: dt.datetime | None = None
-    allowance: Limits = UNLIMITED
+    limits: Limits = UNLIMITED
     metadata: Mapping[str, str] = field(default_factory=dict)
     """The operator's own notes; the gateway does not look at them."""
 
@@ -78,7 +78,7 @@ class KeyRecord(Struct, frozen=True, kw_only=True):
             deployments=frozenset(self.terms.deployments),
             active=self.terms.active,
             expires_at=expires_at,
-            allowance=self.terms.allowance,
+            limits=self.terms.limits,
         )
 
 

@@ -43,7 +43,7 @@ def hash_row(key_sha256: str, record_id: str) -> Row:
     return Row(partition=PARTITION, key=hash_key(key_sha256), values={"id": record_id})
 
 
-def row_of(record: KeyRecord) -> Row:
+def row_from_record(record: KeyRecord) -> Row:
     """Write a record as a row, with the ETag it was read with."""
     terms = record.terms
     values: dict[str, Value | None] = {
@@ -59,16 +59,16 @@ def row_of(record: KeyRecord) -> Row:
         "metadata": orjson.dumps(dict(terms.metadata)).decode(),
         "created_at": _text(record.created_at),
         "updated_at": _text(record.updated_at),
-        **_rate_values("requests", terms.allowance.requests),
-        **_rate_values("images", terms.allowance.images),
-        "budget_nanos": None if terms.allowance.budget is None else terms.allowance.budget.nanos,
-        "budget_window": None if terms.allowance.budget is None else terms.allowance.budget.window.value,
+        **_rate_values("requests", terms.limits.requests),
+        **_rate_values("images", terms.limits.images),
+        "budget_nanos": None if terms.limits.budget is None else terms.limits.budget.nanos,
+        "budget_window": None if terms.limits.budget is None else terms.limits.budget.window.value,
     }
     present = {name: value for name, value in values.items() if value is not None}
     return Row(partition=PARTITION, key=record_key(record.id), values=present, etag=record.etag)
 
 
-def record_of(row: Row) -> KeyRecord:
+def record_from_row(row: Row) -> KeyRecord:
     """Read a record from its row."""
     values: Mapping[str, Any] = row.values
     terms = KeyTerms(
@@ -76,7 +76,7 @@ def record_of(row: Row) -> KeyRecord:
         deployments=tuple(orjson.loads(values["deployments"])),
         active=values["active"],
         expires_at=_moment(values.get("expires_at")),
-        allowance=Limits(requests=_rate("requests", values), images=_rate("images", values), budget=_budget(values)),
+        limits=Limits(requests=_rate("requests", values), images=_rate("images", values), budget=_budget(values)),
         metadata=orjson.loads(values["metadata"]),
     )
     return KeyRecord(

@@ -20,9 +20,9 @@ from core.auth.key_rows import (
     TABLE,
     hash_key,
     hash_row,
+    record_from_row,
     record_key,
-    record_of,
-    row_of,
+    row_from_record,
 )
 from core.auth.virtual_keys import hash_secret
 from core.storage.tables import Delete, Exists, Insert, Replace, Row
@@ -67,9 +67,9 @@ class KeyStore:
     async def get(self, record_id: str) -> KeyRecord | None:
         """Read a record."""
         row = await self._table.get(PARTITION, record_key(record_id))
-        return None if row is None else record_of(row)
+        return None if row is None else record_from_row(row)
 
-    async def by_hash(self, key_sha256: str) -> KeyRecord | None:
+    async def get_by_hash(self, key_sha256: str) -> KeyRecord | None:
         """Find the record of a secret: two reads, or one where there is none."""
         row = await self._table.get(PARTITION, hash_key(key_sha256))
         if row is None:
@@ -82,7 +82,7 @@ class KeyStore:
         first = record_key(first_id) if first_id else FIRST_RECORD
         page = await self._table.page(PARTITION, first=first, before=AFTER_RECORDS, limit=limit)
         following = None if page.next_key is None else page.next_key.removeprefix(FIRST_RECORD)
-        return RecordPage(records=[record_of(row) for row in page.rows], next_id=following)
+        return RecordPage(records=[record_from_row(row) for row in page.rows], next_id=following)
 
     async def create(self, terms: KeyTerms) -> IssuedKey:
         """Make a key."""
@@ -93,7 +93,7 @@ class KeyStore:
                 continue
             try:
                 row, _ = await self._table.change(
-                    Insert(row=row_of(record)), Insert(row=hash_row(record.key_sha256, record.id))
+                    Insert(row=row_from_record(record)), Insert(row=hash_row(record.key_sha256, record.id))
                 )
             except Exists:
                 continue
@@ -114,10 +114,10 @@ class KeyStore:
 
     async def delete(self, record: KeyRecord) -> None:
         """Delete a record and its secrets. Raises Changed where it is not as it was read."""
-        await self._table.change(Delete(row=row_of(record)), *map(_of_hash, record.hashes))
+        await self._table.change(Delete(row=row_from_record(record)), *map(_of_hash, record.hashes))
 
     async def _replaced(self, record: KeyRecord, *changes: Change) -> KeyRecord:
-        row, *_ = await self._table.change(Replace(row=row_of(record)), *changes)
+        row, *_ = await self._table.change(Replace(row=row_from_record(record)), *changes)
         return replace(record, etag=row.etag)
 
     def _new_id(self) -> str:

@@ -121,18 +121,18 @@ def parse_limits(rate_limit: RateLimitForm | None, budget: BudgetForm | None) ->
     )
 
 
-def parse_rate_limit(allowance: Limits) -> RateLimitForm | None:
+def parse_rate_limit(limits: Limits) -> RateLimitForm | None:
     """The rate limits as JSON; None where there is none."""
-    if allowance.requests is None and allowance.images is None:
+    if limits.requests is None and limits.images is None:
         return None
-    return RateLimitForm(requests=_rate_form(allowance.requests), images=_rate_form(allowance.images))
+    return RateLimitForm(requests=_rate_form(limits.requests), images=_rate_form(limits.images))
 
 
-def parse_budget(allowance: Limits) -> BudgetForm | None:
+def parse_budget(limits: Limits) -> BudgetForm | None:
     """The budget as JSON."""
-    if allowance.budget is None:
+    if limits.budget is None:
         return None
-    return BudgetForm(usd=usd(allowance.budget.nanos), window=allowance.budget.window)
+    return BudgetForm(usd=usd(limits.budget.nanos), window=limits.budget.window)
 
 
 def _rate_form(rate: Rate | None) -> RateForm | None:

@@ -29,18 +29,18 @@ class VirtualKey(Struct, frozen=True, kw_only=True):
     active: bool = True
     expires_at: dt.datetime | None = None
     """From this moment on it no longer counts."""
-    allowance: Limits = UNLIMITED
+    limits: Limits = UNLIMITED
     """What it may spend."""
 
 
 class VirtualKeySource(Protocol):
     """Where records are looked up. Raises KeyStoreUnavailable where it cannot be reached."""
 
-    async def by_key(self, key: str) -> VirtualKey | None:
+    async def get_by_key(self, key: str) -> VirtualKey | None:
         """Look up the record of a whole key."""
         ...
 
-    async def by_id(self, key_id: str) -> VirtualKey | None:
+    async def get_by_id(self, key_id: str) -> VirtualKey | None:
         """Look up a record by its id."""
         ...
 
@@ -64,17 +64,17 @@ class ConfiguredKeys:
         """All of them, in the order of the setting."""
         return iter(self._by_id.values())
 
-    def with_id(self, key_id: str) -> VirtualKey | None:
+    def get(self, key_id: str) -> VirtualKey | None:
         """Find a record by its id, at once."""
         return self._by_id.get(key_id)
 
-    async def by_key(self, key: str) -> VirtualKey | None:
+    async def get_by_key(self, key: str) -> VirtualKey | None:
         """Look up the record of a whole key."""
         return self._by_hash.get(hash_secret(key))
 
-    async def by_id(self, key_id: str) -> VirtualKey | None:
+    async def get_by_id(self, key_id: str) -> VirtualKey | None:
         """Look up a record by its id."""
-        return self.with_id(key_id)
+        return self.get(key_id)
 
     async def check(self) -> None:
         """Nothing is uncertain: ids that are there twice are no settings at all."""

@@ -107,7 +107,7 @@ class JobsApi:
 
     async def _found(self, request: HttpRequest) -> Job:
         """The job, if it is there and the caller's own, or the caller an admin."""
-        caller = await self._authenticator.caller_of(read_credential(request.headers))
+        caller = await self._authenticator.authenticate(read_credential(request.headers))
         job = await self._jobs.get(request.parameters["id"])
         if job is None or not _may_see(caller, job.order):
             raise NotFound("There is no such job, or no longer", code="job_not_found")

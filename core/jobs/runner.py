@@ -177,7 +177,7 @@ class JobRunner:
     async def _find_caller(self, order: JobRequest) -> Caller:
         if order.is_admin:
             return Caller(id=order.caller, is_admin=True, narrowed_to=order.narrowed_to)
-        return await self._authenticator.holder_of(order.caller, narrowed_to=order.narrowed_to)
+        return await self._authenticator.find_caller(order.caller, narrowed_to=order.narrowed_to)
 
     def _call_hosting(self, order: JobRequest, ends_at: float) -> CallHosting:
         by_queue = order.result is not None

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 NO_DEPLOYMENT: Final = "(none)"
 """Stands in sums for calls that never went upstream. Any deployment may be named there, without end."""
-_LONGEST_CODE: Final = 128
+_MAX_CODE_LENGTH: Final = 128
 """Upstream's own error codes are passed on; they are short, but nobody has promised that."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
     """One call."""
 
-    payer: BilledParty
+    billed_party: BilledParty
     time: dt.datetime
     """When it came in, in UTC. Its day is the one that it is counted on."""
     deployment: str
@@ -67,17 +67,17 @@ class Entry(Struct, frozen=True, kw_only=True):
     @property
     def partition(self) -> str:
         """Where its row is kept."""
-        return partition_of(self.payer.name, month_of(self.day))
+        return partition_of(self.billed_party.name, month_of(self.day))
 
     def row(self) -> Row:
         """As a new row of the ledger."""
         return Row(partition=self.partition, key=call_key(self.time), values=self._values())
 
-    def sums(self) -> Mapping[str, Totals]:
+    def totals(self) -> Mapping[str, Totals]:
         """What it adds to the sums of each deployment: the call where it was answered, money where it was spent."""
         bill = self.bill
         answered = self.deployment_used or (self.deployment if self.attempts else NO_DEPLOYMENT)
-        sums = {
+        totals = {
             answered: Totals(
                 calls=1,
                 failed_calls=int(self.outcome != OutcomeKind.PICTURE),
@@ -86,24 +86,24 @@ class Entry(Struct, frozen=True, kw_only=True):
         }
         unpriced = next((charge for charge in bill.charges if charge.nanos is None), None)
         if unpriced is not None:
-            sums[unpriced.deployment] = sums.get(unpriced.deployment, Totals()) + Totals(unpriced_calls=1)
+            totals[unpriced.deployment] = totals.get(unpriced.deployment, Totals()) + Totals(unpriced_calls=1)
         for charge in bill.charges:
-            sums[charge.deployment] = sums.get(charge.deployment, Totals()) + _sums(charge)
-        return sums
+            totals[charge.deployment] = totals.get(charge.deployment, Totals()) + _charge_totals(charge)
+        return totals
 
     def _values(self) -> dict[str, Value]:
         bill, tokens = self.bill, self.bill.tokens
         values: dict[str, Value | None] = {
             "time": self.time,
-            "key_id": clean(self.payer.id),
-            "admin": self.payer.is_admin or None,
+            "key_id": clean(self.billed_party.id),
+            "admin": self.billed_party.is_admin or None,
             "deployment": self.deployment,
             "deployment_used": self.deployment_used,
             "family": self.family,
             "n": self.n,
             "size": self.size,
             "quality": self.quality,
-            "outcome": clean(self.outcome, _LONGEST_CODE),
+            "outcome": clean(self.outcome, _MAX_CODE_LENGTH),
             "status": self.status,
             "attempts": self.attempts,
             "latency_ms": self.latency_ms,
@@ -124,10 +124,10 @@ class Entry(Struct, frozen=True, kw_only=True):
         return {name: value for name, value in values.items() if value is not None}
 
 
-def entry_of(
+def make_entry(
     record: CallRecord,
     *,
-    payer: BilledParty,
+    billed_party: BilledParty,
     ended_at: dt.datetime,
     request: ImageRequest | None,
     plan: RoutePlan | None,
@@ -139,7 +139,7 @@ def entry_of(
     `ended_at` is the wall clock, in UTC. `request` and `plan` are None where the call did not come so far.
     """
     return Entry(
-        payer=payer,
+        billed_party=billed_party,
         time=ended_at - dt.timedelta(milliseconds=record.latency_ms),
         deployment=record.deployment,
         deployment_used=record.deployment_used,
@@ -188,7 +188,7 @@ def _family(plan: RoutePlan | None, deployment_used: str | None) -> str | None:
     return None if family is None else family.name
 
 
-def _sums(charge: Charge) -> Totals:
+def _charge_totals(charge: Charge) -> Totals:
     nanos = charge.nanos or 0
     tokens = charge.tokens
     return Totals(

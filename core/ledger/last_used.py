@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
-from core.storage.row_keys import name_of
+from core.storage.row_keys import key_part
 from core.storage.tables import Put, Row, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -34,23 +34,23 @@ class LastUsed:
         """Whether there is something to write."""
         return bool(self._due)
 
-    def note(self, payer: BilledParty, at: dt.datetime) -> None:
+    def note(self, billed_party: BilledParty, at: dt.datetime) -> None:
         """Note that a key was used. Admins have no key."""
-        if payer.is_admin:
+        if billed_party.is_admin:
             return
-        told = self._told.get(payer.id)
+        told = self._told.get(billed_party.id)
         if told is not None and at < told + EVERY:
             return
         if len(self._told) >= MAX_KEYS:
             self._told.clear()  # then some are written once more than need be
         if len(self._due) < MAX_KEYS:
-            self._told[payer.id] = self._due[payer.id] = at
+            self._told[billed_party.id] = self._due[billed_party.id] = at
 
     async def write_one(self) -> None:
         """Write the row of one key. Raises StoreUnavailable; then it is still due."""
         key_id, at = self._due.popitem()
         try:
-            await self._table.change(Put(row=Row(partition=name_of(key_id), key=_KEY, values={_VALUE: at})))
+            await self._table.change(Put(row=Row(partition=key_part(key_id), key=_KEY, values={_VALUE: at})))
         except StoreUnavailable:
             self._due.setdefault(key_id, at)
             raise
@@ -61,6 +61,6 @@ async def last_used(table: Table, key_id: str) -> dt.datetime | None:
 
     `table` is GatewayCounters.
     """
-    row = await table.get(name_of(key_id), _KEY)
+    row = await table.get(key_part(key_id), _KEY)
     at = None if row is None else row.values.get(_VALUE)
     return at if isinstance(at, dt.datetime) else None

@@ -70,11 +70,11 @@ class Group(Struct, frozen=True, kw_only=True):
     """Its place in the order of the lines."""
     label: Mapping[str, Any]
     """What it is of: `key_id` and `admin`, `deployment`, or `day`."""
-    sums: Totals
+    totals: Totals
 
     def as_json(self) -> dict[str, Any]:
         """The line as the admin API gives it."""
-        return {**self.label, **self.sums.as_json()}
+        return {**self.label, **self.totals.as_json()}
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ class UsageReports:
         days: Days,
         *,
         group_by: GroupBy,
-        payer: BilledParty | None = None,
+        billed_party: BilledParty | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Report:
@@ -127,7 +127,7 @@ class UsageReports:
 
         Raises StoreUnavailable, and InvalidRequest for more than can be read at once.
         """
-        wanted = await self._callers(days) if payer is None else _one(payer, days)
+        wanted = await self._callers(days) if billed_party is None else _one(billed_party, days)
         if len(wanted) > MAX_READS:
             raise InvalidRequest(
                 f"from and to have {len(wanted):,} callers' months between them; ask for fewer days", param="to"
@@ -152,7 +152,7 @@ class UsageReports:
                 label={"key_id": row.values["id"], "admin": row.values["admin"]},
             )
             for month in days.months
-            async for row in _rows(self._counters, row_keys.callers_of(month))
+            async for row in _rows(self._counters, row_keys.callers_partition(month))
         ]
 
     async def _read_all(self, wanted: Sequence[_Month], days: Days, tally: _Tally) -> None:
@@ -167,7 +167,7 @@ class UsageReports:
 
     async def _read(self, left: Iterator[_Month], days: Days, tally: _Tally) -> None:
         """Take one payer's month after the other, for as long as there are any."""
-        first, before = row_keys.sums_between(days.first, days.last)
+        first, before = row_keys.rollup_range(days.first, days.last)
         for month in left:
             async for row in _rows(self._ledger, month.partition, first=first, before=before):
                 tally.add(month, row.values)
@@ -182,11 +182,11 @@ class _Tally:
         self.totals = Totals()
 
     def add(self, month: _Month, values: Mapping[str, Value]) -> None:
-        sums = Totals.of_values(values)
+        totals = Totals.from_values(values)
         name, label = self._line(month, values)
         held = self.groups.get(name)
-        self.groups[name] = Group(name=name, label=label, sums=sums if held is None else held.sums + sums)
-        self.totals += sums
+        self.groups[name] = Group(name=name, label=label, totals=totals if held is None else held.totals + totals)
+        self.totals += totals
 
     def _line(self, month: _Month, values: Mapping[str, Value]) -> tuple[str, Mapping[str, Any]]:
         """The line of a report that a row belongs to: its name and its label."""
@@ -194,15 +194,15 @@ class _Tally:
             case GroupBy.KEY:
                 return month.line, month.label
             case GroupBy.DEPLOYMENT:
-                return row_keys.name_of(str(values["deployment"])), {"deployment": values["deployment"]}
+                return row_keys.key_part(str(values["deployment"])), {"deployment": values["deployment"]}
             case GroupBy.DAY:
                 return str(values["day"]), {"day": values["day"]}
 
 
-def _one(payer: BilledParty, days: Days) -> list[_Month]:
-    label = {"key_id": payer.id, "admin": payer.is_admin}
+def _one(billed_party: BilledParty, days: Days) -> list[_Month]:
+    label = {"key_id": billed_party.id, "admin": billed_party.is_admin}
     return [
-        _Month(partition=row_keys.partition_of(payer.name, month), line=payer.name, label=label)
+        _Month(partition=row_keys.partition_of(billed_party.name, month), line=billed_party.name, label=label)
         for month in days.months
     ]
 

@@ -50,7 +50,7 @@ class Totals(Struct, frozen=True, kw_only=True):
         return {name: count for name, count in zip(_NAMES, _counts(self), strict=True) if count}
 
     @classmethod
-    def of_values(cls, values: Mapping[str, Value]) -> Totals:
+    def from_values(cls, values: Mapping[str, Value]) -> Totals:
         """Read from the values of a row. What this version does not know is passed over."""
         return cls(**{name: _whole(values.get(name)) for name in _NAMES})
 

@@ -13,8 +13,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from core.ledger.last_used import LastUsed
-from core.ledger.rollups import Line, Rollups
-from core.storage.row_keys import COUNTERS, LEDGER, callers_of, clean, month_of
+from core.ledger.rollups import PendingCall, Rollups
+from core.storage.row_keys import COUNTERS, LEDGER, callers_partition, clean, month_of
 from core.storage.tables import Put, Row, StoreUnavailable
 from core.telemetry.call_log import write_fault
 
@@ -49,7 +49,7 @@ class LedgerWriter:
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
         gather_seconds: float = GATHER_SECONDS,
-        most_waiting: int = MAX_WAITING,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """`clock` is monotonic, in seconds; `wait` lets seconds go by, after the store has failed."""
         self._table = tables.table(LEDGER)
@@ -58,8 +58,8 @@ class LedgerWriter:
         self._wait = wait
         self._losses = _Losses(clock)
         self._gather_seconds = gather_seconds
-        self._most_waiting = most_waiting
-        self._waiting: dict[str, deque[Line]] = {}
+        self._most_waiting = max_waiting
+        self._waiting: dict[str, deque[PendingCall]] = {}
         """By partition; the first of them is the next to be written."""
         self._size = 0
         self._rollups = Rollups()
@@ -80,12 +80,12 @@ class LedgerWriter:
 
     def note(self, entry: Entry) -> None:
         """Keep a call. Never waits; to be called in an event loop."""
-        self._last_used.note(entry.payer, entry.time)
+        self._last_used.note(entry.billed_party, entry.time)
         if self._size >= self._most_waiting:
             self._losses.add(1)
         else:
             partition = entry.partition
-            self._waiting.setdefault(partition, deque()).append(Line(entry))
+            self._waiting.setdefault(partition, deque()).append(PendingCall(entry))
             self._size += 1
             self._list(entry, partition)
         self._write_soon()
@@ -106,9 +106,9 @@ class LedgerWriter:
         if partition in self._listed or partition in self._callers:
             return
         self._callers[partition] = Row(
-            partition=callers_of(month_of(entry.day)),
-            key=entry.payer.name,
-            values={"id": clean(entry.payer.id), "admin": entry.payer.is_admin},
+            partition=callers_partition(month_of(entry.day)),
+            key=entry.billed_party.name,
+            values={"id": clean(entry.billed_party.id), "admin": entry.billed_party.is_admin},
         )
 
     def _write_soon(self) -> None:
@@ -174,7 +174,7 @@ class LedgerWriter:
 
     def _lose(self, partition: str, count: int) -> None:
         self._losses.add(count)
-        self._rollups.let_go(partition)  # the last transaction may have been made all the same
+        self._rollups.forget(partition)  # the last transaction may have been made all the same
         self._take(partition, count)
 
     def _lose_unsound(self, partition: str) -> None:

@@ -75,7 +75,7 @@ class _Settling(Struct, eq=False, kw_only=True):
 class _Asking(Struct, eq=False, kw_only=True):
     """Somebody who wants to know how the key stands; None: that cannot be known now."""
 
-    allowance: Limits
+    limits: Limits
     answer: asyncio.Future[LimitStatus | None]
 
 
@@ -146,9 +146,9 @@ class AdmissionQueue:
         self._settling.append(_Settling(settlement=settlement, perhaps_done=perhaps_done))
         self._begin()
 
-    async def standing(self, allowance: Limits) -> LimitStatus | None:
+    async def status(self, limits: Limits) -> LimitStatus | None:
         """How the key stands; None: that cannot be known now."""
-        asking = _Asking(allowance=allowance, answer=asyncio.get_running_loop().create_future())
+        asking = _Asking(limits=limits, answer=asyncio.get_running_loop().create_future())
         self._asking.append(asking)
         self._begin()
         await asyncio.wait({asking.answer}, timeout=self._patience)
@@ -234,23 +234,23 @@ class AdmissionQueue:
         self._waiting = self._waiting[len(waiting) :]
         self._settling = self._settling[len(settling) :]
         for each, answer in zip(waiting, answers, strict=True):
-            self._answer(each, answer, account.standing(now, each.ask.allowance))
+            self._answer(each, answer, account.status(now, each.ask.limits))
 
     def _answer(
-        self, waiting: _Waiting, answer: Reservation | RateLimited | BudgetExceeded, standing: LimitStatus
+        self, waiting: _Waiting, answer: Reservation | RateLimited | BudgetExceeded, status: LimitStatus
     ) -> None:
         """Give someone the answer; what was reserved for someone who has left is given back."""
         if not isinstance(answer, Reservation):
-            _tell(waiting.answer, Denied(error=answer, standing=standing))
+            _tell(waiting.answer, Denied(error=answer, status=status))
         elif waiting.answer.done():
             self._settling.append(_Settling(settlement=Settlement(id=waiting.ask.id)))
         else:
-            waiting.answer.set_result(Granted(reservation=answer, standing=standing))
+            waiting.answer.set_result(Granted(reservation=answer, status=status))
 
     def _tell_standing(self, account: Quota, now: int) -> None:
         for asking in self._asking:
-            account.advance(now, asking.allowance)
-            _tell(asking.answer, account.standing(now, asking.allowance))
+            account.advance(now, asking.limits)
+            _tell(asking.answer, account.status(now, asking.limits))
         self._asking.clear()
 
     def _tell_nothing(self) -> None:

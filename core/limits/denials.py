@@ -43,13 +43,13 @@ def too_many_in_flight(most: int) -> RateLimited:
     )
 
 
-def beyond_the_budget(standing: BudgetStatus) -> BudgetExceeded:
+def beyond_the_budget(status: BudgetStatus) -> BudgetExceeded:
     """Deny a call that may cost more than is left."""
-    window = _WINDOWS[standing.budget.window]
+    window = _WINDOWS[status.budget.window]
     renews = (
         "it does not renew, so ask your operator for more"
-        if standing.renews_at is None
-        else f"it renews at {standing.renews_at:%Y-%m-%dT%H:%M:%SZ}"
+        if status.renews_at is None
+        else f"it renews at {status.renews_at:%Y-%m-%dT%H:%M:%SZ}"
     )
     return BudgetExceeded(
         f"This call may cost more than what calls before it, and those in flight, have left of this key's budget"

@@ -56,7 +56,7 @@ class LimitedKey(Protocol):
         ...
 
     @property
-    def allowance(self) -> Limits:
+    def limits(self) -> Limits:
         """What it may spend."""
         ...
 
@@ -67,7 +67,7 @@ class Admission(Struct, frozen=True, kw_only=True):
     holder: LimitedKey
     reservation_id: str
     reservation: Reservation
-    standing: LimitStatus | None
+    status: LimitStatus | None
     """How the key stood when the call was let through, the call included; None: that was in another process."""
     perhaps_settled: bool = False
     """Whether another process may have settled it."""
@@ -85,7 +85,7 @@ class Admission(Struct, frozen=True, kw_only=True):
             holder=holder,
             reservation_id=str(hold["id"]),
             reservation=Reservation(**numbers),
-            standing=None,
+            status=None,
             perhaps_settled=True,
         )
 
@@ -130,14 +130,14 @@ class Limiter:
 
         Raises Forbidden where a budget is to count what has no price, RateLimited, BudgetExceeded, LimitsUnavailable.
         """
-        allowance = holder.allowance
-        if not allowance.is_limited:
+        limits = holder.limits
+        if not limits.is_limited:
             return None
         ask = ReservationRequest(
             id=secrets.token_hex(8),
-            allowance=allowance,
+            limits=limits,
             images=images,
-            nanos=_most_expensive(plan, images, is_budgeted=allowance.budget is not None),
+            nanos=_most_expensive(plan, images, is_budgeted=limits.budget is not None),
             lease=(self._lease + dt.timedelta(seconds=overrun_seconds)) // _MILLISECOND,
         )
         try:
@@ -145,10 +145,10 @@ class Limiter:
         except LimitsUnavailable:
             self._see(holder, None)
             raise
-        self._see(holder, answer.standing)
+        self._see(holder, answer.status)
         if isinstance(answer, Denied):
             raise answer.error
-        return Admission(holder=holder, reservation_id=ask.id, reservation=answer.reservation, standing=answer.standing)
+        return Admission(holder=holder, reservation_id=ask.id, reservation=answer.reservation, status=answer.status)
 
     def close(self, admission: Admission, bill: Bill) -> None:
         """Put what a call came to in the place of what it reserved. Never waits; to be called in an event loop."""
@@ -160,31 +160,31 @@ class Limiter:
             # The pictures asked for count once, also where two deployments may have drawn them.
             images=min(bill.counted_images, reservation.images),
             nanos=sum(charge.nanos or 0 for charge in bill.charges),
-            images_rate=admission.holder.allowance.images,
+            images_rate=admission.holder.limits.images,
         )
         self._desk(admission.holder.id).settle(settlement, perhaps_done=admission.perhaps_settled)
 
-    async def standing(self, holder: LimitedKey) -> LimitStatus | None:
+    async def status(self, holder: LimitedKey) -> LimitStatus | None:
         """How a key stands, as this process knows or soon can tell; None: it has no limits, or that is not known."""
-        if not holder.allowance.is_limited:
+        if not holder.limits.is_limited:
             return None
         seen = self._seen.get(holder.id)
-        if seen is not None and seen.allowance == holder.allowance and abs(self._milliseconds() - seen.at) < _FRESH:
-            return seen.standing
+        if seen is not None and seen.limits == holder.limits and abs(self._milliseconds() - seen.at) < _FRESH:
+            return seen.status
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                standing = await self._desk(holder.id).standing(holder.allowance)
+                status = await self._desk(holder.id).status(holder.limits)
         except TimeoutError:
-            standing = None
-        self._see(holder, standing)
-        return standing
+            status = None
+        self._see(holder, status)
+        return status
 
     async def usage(self, holder: LimitedKey) -> LimitStatus:
         """How a key stands at this moment. Raises LimitsUnavailable."""
-        standing = await self._desk(holder.id).standing(holder.allowance)
-        if standing is None:
+        status = await self._desk(holder.id).status(holder.limits)
+        if status is None:
             raise LimitsUnavailable
-        return standing
+        return status
 
     @property
     def lost(self) -> int:
@@ -226,8 +226,8 @@ class Limiter:
         """Take a desk away at which nobody waits."""
         self._lost += self._desks.pop(key_id).lost
 
-    def _see(self, holder: LimitedKey, standing: LimitStatus | None) -> None:
-        self._seen[holder.id] = _Seen(at=self._milliseconds(), allowance=holder.allowance, standing=standing)
+    def _see(self, holder: LimitedKey, status: LimitStatus | None) -> None:
+        self._seen[holder.id] = _Seen(at=self._milliseconds(), limits=holder.limits, status=status)
         self._seen.move_to_end(holder.id)
         if len(self._seen) > MAX_CACHED_STATUSES:
             self._seen.popitem(last=False)
@@ -240,8 +240,8 @@ class _Seen(Struct, frozen=True, kw_only=True):
     """How a key stood when this process last saw it; None: that could not be told."""
 
     at: int
-    allowance: Limits
-    standing: LimitStatus | None
+    limits: Limits
+    status: LimitStatus | None
 
 
 def _most_expensive(plan: RoutePlan, images: int, *, is_budgeted: bool) -> int:

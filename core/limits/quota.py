@@ -101,7 +101,7 @@ class Quota:
         """The reservation of an id, if it is open."""
         return self._open.get(reservation_id)
 
-    def advance(self, now: int, allowance: Limits) -> None:
+    def advance(self, now: int, limits: Limits) -> None:
         """Let time go by: leases end, windows slide, and days turn."""
         for key, each in list(self._open.items()):
             if each.lease_ends <= now:
@@ -109,19 +109,19 @@ class Quota:
                 self._given_back.append(key)
         del self._given_back[:-MAX_EXPIRED]
         self._spending.turn_to(day_of(now))
-        if allowance.requests is not None:
-            self._requests.forget(now, allowance.requests)
-        if allowance.images is not None:
-            self._drawn.forget(now, allowance.images)
+        if limits.requests is not None:
+            self._requests.forget(now, limits.requests)
+        if limits.images is not None:
+            self._drawn.forget(now, limits.images)
 
     def admit(self, now: int, ask: ReservationRequest) -> Reservation | RateLimited | BudgetExceeded:
         """Reserve for a call, or say why not."""
-        self.advance(now, ask.allowance)
+        self.advance(now, ask.limits)
         denial = self._denial(now, ask)
         if denial is not None:
             return denial
-        if ask.allowance.requests is not None:
-            self._requests.add(now, 1, ask.allowance.requests)
+        if ask.limits.requests is not None:
+            self._requests.add(now, 1, ask.limits.requests)
         reservation = Reservation(
             at=now, day=self._spending.day, lease_ends=now + ask.lease, images=ask.images, nanos=ask.nanos
         )
@@ -147,12 +147,12 @@ class Quota:
         self._spending.charge(settlement.nanos, settlement.day)
         return True
 
-    def standing(self, now: int, allowance: Limits) -> LimitStatus:
+    def status(self, now: int, limits: Limits) -> LimitStatus:
         """How the key stands with its limits."""
         return LimitStatus(
-            requests=_rate_standing(self._requests, now, allowance.requests),
-            images=None if allowance.images is None else self._images_standing(now, allowance.images),
-            budget=None if allowance.budget is None else self._budget_standing(allowance.budget),
+            requests=_rate_status(self._requests, now, limits.requests),
+            images=None if limits.images is None else self._images_status(now, limits.images),
+            budget=None if limits.budget is None else self._budget_status(limits.budget),
             in_flight=len(self._open),
         )
 
@@ -161,20 +161,20 @@ class Quota:
         wait, denial = max(self._over(now, ask), key=lambda each: each[0], default=(0, None))
         if wait == math.inf:
             return denial
-        if ask.allowance.budget is not None:
-            standing = self._budget_standing(ask.allowance.budget)
-            if ask.nanos > standing.remaining_nanos:
-                return beyond_the_budget(standing)
+        if ask.limits.budget is not None:
+            status = self._budget_status(ask.limits.budget)
+            if ask.nanos > status.remaining_nanos:
+                return beyond_the_budget(status)
         return too_many_in_flight(MAX_IN_FLIGHT) if len(self._open) >= MAX_IN_FLIGHT else denial
 
     def _over(self, now: int, ask: ReservationRequest) -> list[tuple[float, RateLimited]]:
         """The rates that a call would pass, each with the milliseconds until it would not."""
         over: list[tuple[float, RateLimited]] = []
-        if (rate := ask.allowance.requests) is not None:
+        if (rate := ask.limits.requests) is not None:
             wait = self._requests.wait(now, 1, rate)
             if wait != 0:
                 over.append((math.inf if wait is None else wait, too_many_requests(rate, wait)))
-        if (rate := ask.allowance.images) is not None:
+        if (rate := ask.limits.images) is not None:
             wait = self._images(rate).wait(now, ask.images, rate)
             if wait != 0:
                 over.append((math.inf if wait is None else wait, too_many_images(rate, ask.images, wait)))
@@ -187,10 +187,10 @@ class Quota:
             window.add(each.at, each.images, rate)
         return window
 
-    def _images_standing(self, now: int, rate: Rate) -> RateStatus | None:
-        return _rate_standing(self._images(rate), now, rate)
+    def _images_status(self, now: int, rate: Rate) -> RateStatus | None:
+        return _rate_status(self._images(rate), now, rate)
 
-    def _budget_standing(self, budget: Budget) -> BudgetStatus:
+    def _budget_status(self, budget: Budget) -> BudgetStatus:
         spending = self._spending
         return BudgetStatus(
             budget=budget,
@@ -202,7 +202,7 @@ class Quota:
         )
 
 
-def _rate_standing(window: SlidingWindow, now: int, rate: Rate | None) -> RateStatus | None:
+def _rate_status(window: SlidingWindow, now: int, rate: Rate | None) -> RateStatus | None:
     if rate is None:
         return None
     return RateStatus(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from core.limits.quota import Quota, UnknownVersion
-from core.storage.row_keys import COUNTERS, name_of
+from core.storage.row_keys import COUNTERS, key_part
 from core.storage.tables import Insert, Replace, Row, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class QuotaStore:
 
     def __init__(self, table: Table, key_id: str) -> None:
         self._table = table
-        self._partition = name_of(key_id)
+        self._partition = key_part(key_id)
 
     async def read(self) -> StoredQuota:
         """Read the account; one that was never kept is new. Raises StoreUnavailable, also for what cannot be read."""

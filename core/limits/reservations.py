@@ -20,7 +20,7 @@ class ReservationRequest(Struct, frozen=True, kw_only=True):
 
     id: str
     """Of the reservation: no other has it."""
-    allowance: Limits
+    limits: Limits
     images: int
     nanos: int
     """What it may cost at most."""
@@ -45,14 +45,14 @@ class Granted(Struct, frozen=True, kw_only=True):
     """A call was let through."""
 
     reservation: Reservation
-    standing: LimitStatus
+    status: LimitStatus
 
 
 class Denied(Struct, frozen=True, kw_only=True):
     """A call was not let through."""
 
     error: RateLimited | BudgetExceeded
-    standing: LimitStatus
+    status: LimitStatus
 
 
 class Settlement(Struct, frozen=True, kw_only=True):

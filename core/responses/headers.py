@@ -26,12 +26,12 @@ def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str
     return headers
 
 
-def limit_headers(standing: LimitStatus | None) -> dict[str, str]:
+def limit_headers(status: LimitStatus | None) -> dict[str, str]:
     """How a key stands with its limits, named as OpenAI names them; None: it has none, or that is not known."""
-    if standing is None:
+    if status is None:
         return {}
     headers = {}
-    for name, rate in (("requests", standing.requests), ("images", standing.images)):
+    for name, rate in (("requests", status.requests), ("images", status.images)):
         if rate is not None:
             headers[f"x-ratelimit-limit-{name}"] = str(rate.limit)
             headers[f"x-ratelimit-remaining-{name}"] = str(rate.remaining)

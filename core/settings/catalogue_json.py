@@ -122,7 +122,7 @@ def read_keys(env: Environment) -> tuple[VirtualKey, ...]:
             deployments=frozenset(entry.deployments),
             active=entry.active,
             expires_at=entry.expires_at,
-            allowance=parse_limits(entry.rate_limit, entry.budget),
+            limits=parse_limits(entry.rate_limit, entry.budget),
         )
         for entry in entries
     )

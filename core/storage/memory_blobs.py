@@ -26,10 +26,10 @@ class _Kept(Struct, frozen=True, kw_only=True):
 class MemoryBlobs:
     """The port `Blobs` in memory."""
 
-    def __init__(self, now: Callable[[], dt.datetime], *, most_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, now: Callable[[], dt.datetime], *, max_bytes: int = MAX_BYTES) -> None:
         """`now` is the wall clock, in UTC."""
         self._now = now
-        self._most_bytes = most_bytes
+        self._most_bytes = max_bytes
         self._size = 0
         self._kept: dict[tuple[str, str], _Kept] = {}
         """In the order in which they were written."""

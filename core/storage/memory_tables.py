@@ -37,9 +37,9 @@ _NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
 class MemoryTables:
     """The port over the process's own memory."""
 
-    def __init__(self, *, most_rows: Mapping[str, int] = _NO_BOUNDS) -> None:
-        """`most_rows` bounds tables by their names: beyond it the row that was written longest ago goes."""
-        self._most_rows = most_rows
+    def __init__(self, *, max_rows: Mapping[str, int] = _NO_BOUNDS) -> None:
+        """`max_rows` bounds tables by their names: beyond it the row that was written longest ago goes."""
+        self._most_rows = max_rows
         self._tables: dict[str, MemoryTable] = {}
         self._etags = (f'W/"{number}"' for number in itertools.count(1))
 
@@ -54,9 +54,9 @@ class MemoryTables:
 class MemoryTable:
     """One table in memory."""
 
-    def __init__(self, etags: Iterator[str], most_rows: int | None) -> None:
+    def __init__(self, etags: Iterator[str], max_rows: int | None) -> None:
         self._etags = etags
-        self._most_rows = most_rows
+        self._most_rows = max_rows
         self._rows: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         """The ETag of each row, the names of its values, and these; in the order in which they were written. A plain
         dict is slow to give its first entry once many have gone."""

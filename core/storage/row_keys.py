@@ -44,10 +44,10 @@ class BilledParty(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """As part of a partition."""
-        return (_ADMIN if self.is_admin else "") + name_of(self.id)
+        return (_ADMIN if self.is_admin else "") + key_part(self.id)
 
 
-def name_of(text: str) -> str:
+def key_part(text: str) -> str:
     """Any text as part of a key: readable, and never too long. A JWT's `sub` may have thousands of characters."""
     name = safe(clean(text, MAX_NAME_LENGTH))
     if len(text) <= MAX_NAME_LENGTH and len(name) <= MAX_NAME_LENGTH:
@@ -78,7 +78,7 @@ def partition_of(payer_name: str, month: str) -> str:
     return f"{payer_name}~{month}"
 
 
-def callers_of(month: str) -> str:
+def callers_partition(month: str) -> str:
     """Where those are listed who have called in a month."""
     return f"callers~{month}"
 
@@ -93,17 +93,17 @@ def is_call_key(text: str) -> bool:
     return _CALL.fullmatch(text) is not None
 
 
-def calls_between(first: dt.date, last: dt.date) -> tuple[str, str]:
+def call_range(first: dt.date, last: dt.date) -> tuple[str, str]:
     """From which key on, and before which, the calls of these days are."""
     return _first_of(_midnight(first)), _first_of(_midnight(last) + dt.timedelta(days=1))
 
 
-def sums_key(day: dt.date, deployment: str) -> str:
+def rollup_key(day: dt.date, deployment: str) -> str:
     """A new key for the sums that one process keeps of a day's calls on one deployment."""
-    return f"s~{day.isoformat()}~{name_of(deployment)}~{secrets.token_hex(6)}"
+    return f"s~{day.isoformat()}~{key_part(deployment)}~{secrets.token_hex(6)}"
 
 
-def sums_between(first: dt.date, last: dt.date) -> tuple[str, str]:
+def rollup_range(first: dt.date, last: dt.date) -> tuple[str, str]:
     """From which key on, and before which, the sums of these days are."""
     return f"s~{first.isoformat()}", f"s~{last.isoformat()}{_AFTER_EVERY_DEPLOYMENT}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.admin.http_api import AdminApi
-from core.admin.keys import MOST_RACES, Condition, Keys
+from core.admin.keys import MAX_RACES, Condition, Keys
 from core.admin.usage import Usage
 from core.auth.authenticator import Authenticator
 from core.auth.caller import Caller
@@ -40,7 +40,7 @@ class Admin(Authenticator):
     def __init__(self) -> None:
         super().__init__(ConfiguredKeys([]), None, Wall())
 
-    async def caller_of(self, credential: Any) -> Caller:
+    async def authenticate(self, credential: Any) -> Caller:
         """An admin."""
         return Caller(id="root", is_admin=True)
 
@@ -92,7 +92,7 @@ async def test_a_race_without_end() -> None:
 
     with pytest.raises(EtagMismatch):
         await keys._changed(key_id, WHATEVER, change_it_meanwhile)
-    assert MOST_RACES == tries
+    assert MAX_RACES == tries
 
 
 async def test_a_rotation_and_a_deletion(tables) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.admin.forms import KeyChanges, NewKey, Rotation
-from core.admin.parsing import LEGAL, cursor_of, read_cursor, read_form, read_if_match
+from core.admin.parsing import LEGAL, make_cursor, read_cursor, read_form, read_if_match
 from core.domain.errors import InvalidRequest
 
 ANY_JSON = st.recursive(
@@ -113,7 +113,7 @@ def test_if_match(values: list[str], etags: list[str] | None) -> None:
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=100))
 def test_cursors_there_and_back(place: str) -> None:
     """Every place has a cursor, which leads back to it."""
-    assert place == read_cursor(cursor_of(place))
+    assert place == read_cursor(make_cursor(place))
 
 
 @given(st.binary(min_size=1, max_size=512))

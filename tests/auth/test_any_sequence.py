@@ -117,7 +117,7 @@ class Instance:
     async def admits(self, credential: str, deployment: str) -> bool | None:
         """Whether a call passes; None: it cannot be told now."""
         try:
-            return (await self._authenticator.caller_of(Secret(credential))).may_call(deployment)
+            return (await self._authenticator.authenticate(Secret(credential))).may_call(deployment)
         except AuthUnavailable:
             return None
         except GatewayError:

@@ -48,9 +48,9 @@ def jwt(**changes: Any) -> str:
     return token({**CLAIMS, **changes})
 
 
-async def caller_of(credential: str, **parts: Any) -> Caller:
+async def authenticate(credential: str, **parts: Any) -> Caller:
     """Who that is."""
-    return await authenticator(**parts).caller_of(Secret(credential))
+    return await authenticator(**parts).authenticate(Secret(credential))
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -71,7 +71,7 @@ async def caller_of(credential: str, **parts: Any) -> Caller:
 )
 async def test_who(credential: str, caller: Caller) -> None:
     """A key is its record, a JWT of a virtual key the record that its `sub` names, an admin the `sub` itself."""
-    assert caller == await caller_of(credential)
+    assert caller == await authenticate(credential)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_who(credential: str, caller: Caller) -> None:
 async def test_who_not(credential: str, kind: type[GatewayError], status: int, code: str) -> None:
     """Each row of the contract's table, and a message that shows nothing of the credential."""
     with pytest.raises(kind) as refusal:
-        await caller_of(credential)
+        await authenticate(credential)
     assert (status, code) == (refusal.value.status, refusal.value.code)
     assert len(credential) < 6 or credential not in refusal.value.message
 
@@ -123,7 +123,7 @@ async def test_all_invalid_ones_are_alike() -> None:
     messages = set()
     for credential in ("sk-bf-other", "x", jwt(iss="x"), jwt(aud="x"), jwt()[:-4] + "AAAA", jwt(sub="nobody")):
         with pytest.raises(Unauthenticated) as refusal:
-            await caller_of(credential)
+            await authenticate(credential)
         messages.add((refusal.value.message, refusal.value.code, tuple(refusal.value.headers.items())))
     expected = {("The credentials are not valid", "invalid_credentials", (("www-authenticate", "Bearer"),))}
     assert expected == messages
@@ -135,7 +135,7 @@ async def test_expiry_of_a_key(microseconds: int, in_time: bool) -> None:
     now = NOW + dt.timedelta(microseconds=microseconds)
     for credential in ("sk-bf-late", token({**CLAIMS, "sub": "late"})):
         try:
-            counted = await caller_of(credential, now=now) is not None
+            counted = await authenticate(credential, now=now) is not None
         except Unauthenticated:
             counted = False
         assert in_time is counted
@@ -145,16 +145,16 @@ async def test_expiry_in_another_time_zone() -> None:
     """An expiry in another time zone is the same moment."""
     tokyo = dt.timezone(dt.timedelta(hours=9))
     keys = ConfiguredKeys([record(expires_at=NOW.astimezone(tokyo))])
-    assert "team-a" == (await caller_of(KEY, keys=keys, now=NOW - dt.timedelta(seconds=1))).id
+    assert "team-a" == (await authenticate(KEY, keys=keys, now=NOW - dt.timedelta(seconds=1))).id
     with pytest.raises(Unauthenticated):
-        await caller_of(KEY, keys=keys)
+        await authenticate(KEY, keys=keys)
 
 
 async def test_without_jwts() -> None:
     """Where no JWTs are taken a good one is not valid, and keys are."""
-    assert "team-a" == (await caller_of(KEY, jwts=False)).id
+    assert "team-a" == (await authenticate(KEY, jwts=False)).id
     with pytest.raises(Unauthenticated) as refusal:
-        await caller_of(jwt(), jwts=False)
+        await authenticate(jwt(), jwts=False)
     assert "invalid_credentials" == refusal.value.code
 
 
@@ -162,24 +162,24 @@ async def test_without_jwts() -> None:
 async def test_nothing_set_means_nobody(credential: str) -> None:
     """Without keys and without JWTs nobody gets in."""
     with pytest.raises(Unauthenticated):
-        await Authenticator(ConfiguredKeys([]), None, lambda: NOW).caller_of(Secret(credential))
+        await Authenticator(ConfiguredKeys([]), None, lambda: NOW).authenticate(Secret(credential))
 
 
 class Unreachable:
     """A key store that cannot be reached."""
 
-    async def by_key(self, key: str) -> VirtualKey | None:
+    async def get_by_key(self, key: str) -> VirtualKey | None:
         """Fail."""
         raise KeyStoreUnavailable
 
-    async def by_id(self, key_id: str) -> VirtualKey | None:
+    async def get_by_id(self, key_id: str) -> VirtualKey | None:
         """Fail."""
         raise KeyStoreUnavailable
 
     async def check(self) -> None:
         """Find nothing wrong."""
 
-    async def key_for(self, kid: str | None) -> SigningKey | None:
+    async def find_key(self, kid: str | None) -> SigningKey | None:
         """Fail, in the place of a JWKS."""
         raise AuthUnavailable
 
@@ -188,7 +188,7 @@ class Unreachable:
 async def test_key_store_out_of_reach(credential: str) -> None:
     """Where the key store cannot be reached nobody gets in: 503, fail closed."""
     with pytest.raises(AuthUnavailable) as refusal:
-        await caller_of(credential, keys=Unreachable())
+        await authenticate(credential, keys=Unreachable())
     assert (503, "auth_unavailable") == (refusal.value.status, refusal.value.code)
 
 
@@ -197,8 +197,8 @@ async def test_jwks_out_of_reach() -> None:
     verifier = JwtVerifier(Unreachable(), issuer=ISSUER, audience=AUDIENCE, now=lambda: NOW)
     asked = Authenticator(ConfiguredKeys(RECORDS), verifier, lambda: NOW)
     with pytest.raises(AuthUnavailable):
-        await asked.caller_of(Secret(jwt()))
-    assert "team-a" == (await asked.caller_of(Secret(KEY))).id
+        await asked.authenticate(Secret(jwt()))
+    assert "team-a" == (await asked.authenticate(Secret(KEY))).id
 
 
 # ------------------------------------------------------------------------------------------------ what they may call
@@ -229,20 +229,23 @@ async def test_narrowing(of_the_key: set[str], of_the_token: list[str] | None, a
     """A token narrows what its key may call, and never widens it."""
     keys = ConfiguredKeys([record(deployments=frozenset(of_the_key))])
     more = {} if of_the_token is None else {"deployments": of_the_token}
-    caller = await caller_of(jwt(**more), keys=keys)
+    caller = await authenticate(jwt(**more), keys=keys)
     assert allowed == {name for name in NAMES if caller.may_call(name)}
 
 
 async def test_admin_may_call_everything() -> None:
     """An admin may call every deployment."""
-    caller = await caller_of(jwt(role="admin"))
+    caller = await authenticate(jwt(role="admin"))
     assert [True] * len(NAMES) == [caller.may_call(name) for name in NAMES]
 
 
 async def test_a_key_is_never_an_admin() -> None:
     """Only the role of a signed token makes an admin: not a key, not a subject, not a claim of another name."""
     keys = ConfiguredKeys([record(id="admin")])
-    callers = [await caller_of(KEY, keys=keys), await caller_of(jwt(sub="admin", admin=True, is_admin=True), keys=keys)]
+    callers = [
+        await authenticate(KEY, keys=keys),
+        await authenticate(jwt(sub="admin", admin=True, is_admin=True), keys=keys),
+    ]
     assert [False, False] == [caller.is_admin for caller in callers]
 
 
@@ -250,5 +253,5 @@ async def test_records_are_found_by_hash_and_id_only() -> None:
     """The record of a key holds its hash; the key itself is nowhere in it."""
     assert KEY not in repr(record())
     store = ConfiguredKeys([record()])
-    assert [record(), None] == [await store.by_key(KEY), await store.by_key(hash_secret(KEY))]
-    assert [record(), None] == [await store.by_id("team-a"), await store.by_id("Team A")]
+    assert [record(), None] == [await store.get_by_key(KEY), await store.get_by_key(hash_secret(KEY))]
+    assert [record(), None] == [await store.get_by_id("team-a"), await store.get_by_id("Team A")]

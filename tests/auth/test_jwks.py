@@ -46,7 +46,7 @@ class Issuer:
         """Whether a key is found so many seconds later; `unavailable` where that cannot be told."""
         self.now += after
         try:
-            return await self.jwks.key_for(kid) is not None
+            return await self.jwks.find_key(kid) is not None
         except AuthUnavailable:
             return "unavailable"
 
@@ -244,7 +244,7 @@ RSA, EC, OKP = jwk(rsa_key(), "x"), jwk(p256_key(), "x"), jwk(ed_key(2), "x")
 )
 async def test_taken(entry: dict[str, Any], algorithm: str) -> None:
     """The algorithm of a published key is fixed by its kind."""
-    key = await Issuer(entry).jwks.key_for("x")
+    key = await Issuer(entry).jwks.find_key("x")
     assert isinstance(key, SigningKey)
     assert algorithm == key.algorithm
 
@@ -389,8 +389,8 @@ async def test_tokens(algorithm: str, private: Any) -> None:
     issuer = Issuer(jwk(private, "x"), A)
     by = JwtVerifier(issuer.jwks, issuer=ISSUER, audience=AUDIENCE, now=lambda: NOW)
     good = token(algorithm=algorithm, private=private, header={"kid": "x"})
-    assert "team-a" == (await by.claims_of(good)).sub
+    assert "team-a" == (await by.verify(good)).sub
     for kid in ("a", "other"):
         with pytest.raises(Unauthenticated) as refusal:
-            await by.claims_of(token(algorithm=algorithm, private=private, header={"kid": kid}))
+            await by.verify(token(algorithm=algorithm, private=private, header={"kid": kid}))
         assert "invalid_credentials" == refusal.value.code

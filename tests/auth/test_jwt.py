@@ -42,7 +42,7 @@ def verifier(algorithm: str = "HS256", now: dt.datetime = NOW, key: SigningKey |
 async def verdict(text: str, by: JwtVerifier | None = None) -> str:
     """The subject of a token that counts, or the code of the refusal."""
     try:
-        return (await (by or verifier()).claims_of(text)).sub
+        return (await (by or verifier()).verify(text)).sub
     except Unauthenticated as refusal:
         return refusal.code
 
@@ -345,7 +345,7 @@ WRONG = [
 async def test_wrong_claims(name: str, value: object) -> None:
     """A claim that is missing, wrong or of another type does not count, and the refusal does not say which."""
     with pytest.raises(Unauthenticated) as refusal:
-        await verifier().claims_of(token(claims(**{name: value})))
+        await verifier().verify(token(claims(**{name: value})))
     expected = ("invalid_credentials", "The credentials are not valid")
     assert expected == (refusal.value.code, refusal.value.message)
 
@@ -445,7 +445,7 @@ async def test_expiry_is_told_to_the_issuers_own_only(changes: dict[str, Any]) -
 async def test_narrowing(given: dict[str, Any], narrowed: list[str] | None) -> None:
     """`deployments` absent means no narrowing, and `[]` means none."""
     expected = None if narrowed is None else frozenset(narrowed)
-    assert expected == (await verifier().claims_of(token(claims(**given)))).narrowed_to
+    assert expected == (await verifier().verify(token(claims(**given)))).narrowed_to
 
 
 # ------------------------------------------------------------------------------------------------ keys

@@ -19,21 +19,21 @@ UNKNOWN = "sk-bf-" + "x" * 43
 class Front:
     """Stored keys with a cache before them, and a clock that is moved by hand."""
 
-    def __init__(self, *, seconds: float = SECONDS, most_kept: int = 100, watched: Watched | None = None) -> None:
+    def __init__(self, *, seconds: float = SECONDS, max_keys: int = 100, watched: Watched | None = None) -> None:
         self.watched = watched or Watched()
         self.stored = stored_keys(self.watched)
         self.clock = Clock()
-        self.cached = KeyCache(self.stored, seconds=seconds, clock=self.clock, most_kept=most_kept)
+        self.cached = KeyCache(self.stored, seconds=seconds, clock=self.clock, max_keys=max_keys)
 
     async def name_of(self, key: str) -> str | None:
         """Under which name a key is known."""
-        found = await self.cached.by_key(key)
+        found = await self.cached.get_by_key(key)
         return None if found is None else found.name
 
     async def reads(self, key: str) -> int:
         """How often the store is asked when a key comes."""
         before = self.watched.reads
-        await self.cached.by_key(key)
+        await self.cached.get_by_key(key)
         return self.watched.reads - before
 
 
@@ -69,7 +69,7 @@ async def test_the_time_runs_from_the_beginning_of_the_read() -> None:
     front = Front()
     issued = await front.stored.create(TERMS)
     front.watched.gate = asyncio.Event()
-    reading = asyncio.create_task(front.cached.by_key(issued.key.reveal()))
+    reading = asyncio.create_task(front.cached.get_by_key(issued.key.reveal()))
     await asyncio.sleep(0)
     front.clock.pass_by(SECONDS - 1)
     front.watched.gate.set()
@@ -104,11 +104,11 @@ async def test_at_once_here() -> None:
     names = (old.key.reveal(), new.key.reveal())
     assert ["Team A"] * 2 == [await front.name_of(key) for key in names]
     last = await front.stored.rotate(new.record, DAY)  # elsewhere, so that the oldest secret is still known here
-    assert await front.cached.by_id(new.record.id) is not None
+    assert await front.cached.get_by_id(new.record.id) is not None
     await front.stored.delete(last.record)
     front.cached.forget(new.record.id)
     assert [None] * 2 == [await front.name_of(key) for key in names]
-    assert await front.cached.by_id(new.record.id) is None
+    assert await front.cached.get_by_id(new.record.id) is None
 
 
 async def test_what_was_being_read_meanwhile_is_not_kept() -> None:
@@ -131,12 +131,12 @@ async def test_by_id() -> None:
     """The id of a record leads to its current key, kept as long as a key is."""
     front = Front()
     record = (await front.stored.create(TERMS)).record
-    assert record.key() == await front.cached.by_id(record.id)
+    assert record.key() == await front.cached.get_by_id(record.id)
     await front.stored.delete(record)
     front.clock.pass_by(SECONDS - 0.1)
-    assert record.key() == await front.cached.by_id(record.id)
+    assert record.key() == await front.cached.get_by_id(record.id)
     front.clock.pass_by(0.1)
-    assert await front.cached.by_id(record.id) is None
+    assert await front.cached.get_by_id(record.id) is None
 
 
 # ------------------------------------------------------------------------------------------------ what is not there
@@ -168,19 +168,19 @@ async def test_never_longer_than_a_found_one() -> None:
 async def test_what_is_no_key_at_all(key: str) -> None:
     """What is not of the form of a stored key is not looked up."""
     front = Front()
-    assert (None, 0) == (await front.cached.by_key(key), front.watched.reads)
+    assert (None, 0) == (await front.cached.get_by_key(key), front.watched.reads)
 
 
 @pytest.mark.parametrize("key_id", ["", "team-a", "vk-", "vk-0000000000000000000G", "vk-" + "0" * 21, "vk_" + "0" * 20])
 async def test_what_is_no_id_of_a_record(key_id: str) -> None:
     """What is not of the form of a record's id is not looked up."""
     front = Front()
-    assert (None, 0) == (await front.cached.by_id(key_id), front.watched.reads)
+    assert (None, 0) == (await front.cached.get_by_id(key_id), front.watched.reads)
 
 
 async def test_a_flood_of_unknown_keys() -> None:
     """Made-up keys push no key out that was found; of both only so many are kept, those that came last."""
-    front = Front(most_kept=10)
+    front = Front(max_keys=10)
     key = (await front.stored.create(TERMS)).key.reveal()
     await front.reads(key)
     made_up = [f"sk-bf-{number:043}" for number in range(25)]
@@ -193,7 +193,7 @@ async def test_a_flood_of_unknown_keys() -> None:
 
 async def test_of_found_keys_the_least_used_goes_first() -> None:
     """Beyond the bound the key goes that has not come for the longest."""
-    front = Front(most_kept=2)
+    front = Front(max_keys=2)
     keys = [(await front.stored.create(TERMS)).key.reveal() for _ in range(3)]
     for key in (keys[0], keys[1], keys[0], keys[2]):
         await front.reads(key)
@@ -247,7 +247,11 @@ async def test_the_store_is_out_of_reach() -> None:
     front.clock.pass_by(SECONDS - 0.1)
     assert "Team A" == await front.name_of(key)
     front.clock.pass_by(0.1)
-    for ask in (front.cached.by_key(key), front.cached.by_key(other.key.reveal()), front.cached.by_id(record.id)):
+    for ask in (
+        front.cached.get_by_key(key),
+        front.cached.get_by_key(other.key.reveal()),
+        front.cached.get_by_id(record.id),
+    ):
         with pytest.raises(KeyStoreUnavailable):
             await ask
     front.watched.fails = None
@@ -270,6 +274,6 @@ async def test_what_is_kept_of_a_key() -> None:
     front = Front()
     old = await front.stored.create(TERMS)
     record = (await front.stored.rotate(old.record, DAY)).record
-    found = await front.cached.by_key(old.key.reveal())
+    found = await front.cached.get_by_key(old.key.reveal())
     assert isinstance(found, VirtualKey)
     assert record.key(old.record.key_sha256) == found

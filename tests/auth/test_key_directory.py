@@ -48,13 +48,13 @@ class Door:
     async def says(self, credential: str) -> str:
         """Who that is, or why not."""
         try:
-            return (await self._authenticator.caller_of(Secret(credential))).id
+            return (await self._authenticator.authenticate(Secret(credential))).id
         except GatewayError as refusal:
             return refusal.code
 
     async def may_call(self, credential: str, deployment: str) -> bool:
         """Whether it may call a deployment."""
-        return (await self._authenticator.caller_of(Secret(credential))).may_call(deployment)
+        return (await self._authenticator.authenticate(Secret(credential))).may_call(deployment)
 
 
 def jwt(record_id: str, **changes: Any) -> str:

@@ -21,7 +21,7 @@ EVERYTHING = KeyTerms(
     deployments=("gpt-image-2", "gpt-image-1.5"),
     active=False,
     expires_at=dt.datetime(1, 1, 1, tzinfo=dt.UTC),
-    allowance=Limits(
+    limits=Limits(
         requests=Rate(limit=60, window_seconds=60),
         images=Rate(limit=10**9, window_seconds=31 * 86_400),
         budget=Budget(nanos=10**15, window=BudgetWindow.TOTAL),
@@ -60,16 +60,19 @@ async def test_what_was_decided_is_kept(tables, terms: KeyTerms) -> None:
     """A record is read as it was made, by its id and by its key."""
     stored = stored_keys(tables)
     issued = await stored.create(terms)
-    by_id = await stored.get(issued.record.id)
-    assert issued.record == by_id == await stored.by_hash(hash_secret(issued.key.reveal()))
-    assert by_id is not None
-    assert terms == by_id.terms
+    get_by_id = await stored.get(issued.record.id)
+    assert issued.record == get_by_id == await stored.get_by_hash(hash_secret(issued.key.reveal()))
+    assert get_by_id is not None
+    assert terms == get_by_id.terms
 
 
 async def test_unknown(tables) -> None:
     """What was never made is not there."""
     stored = stored_keys(tables)
-    assert [None, None] == [await stored.get("vk-00000000000000000000"), await stored.by_hash(hash_secret("sk-bf-x"))]
+    assert [None, None] == [
+        await stored.get("vk-00000000000000000000"),
+        await stored.get_by_hash(hash_secret("sk-bf-x")),
+    ]
 
 
 async def test_ids_sort_by_age(tables) -> None:
@@ -108,7 +111,7 @@ async def test_change(tables) -> None:
     wall.pass_by(60)
     changed = await stored.change(issued.record, EVERYTHING)
     expected = replace(issued.record, terms=EVERYTHING, updated_at=NOW + dt.timedelta(minutes=1), etag=changed.etag)
-    assert expected == changed == await stored.by_hash(hash_secret(issued.key.reveal()))
+    assert expected == changed == await stored.get_by_hash(hash_secret(issued.key.reveal()))
     assert issued.record.etag != changed.etag
 
 
@@ -159,8 +162,8 @@ async def test_rotation(tables) -> None:
     new = await stored.rotate(old.record, DAY)
     key, old_hash = new.key.reveal(), hash_secret(old.key.reveal())
     assert (old.record.id, key[:10], hash_secret(key)) == (new.record.id, new.record.prefix, new.record.key_sha256)
-    found = await stored.by_hash(old_hash)
-    assert new.record == found == await stored.by_hash(hash_secret(key))
+    found = await stored.get_by_hash(old_hash)
+    assert new.record == found == await stored.get_by_hash(hash_secret(key))
     assert found is not None
     old_key, new_key = found.key(old_hash), found.key(hash_secret(key))
     assert old_key is not None
@@ -188,7 +191,7 @@ async def test_rotation_without_grace(tables) -> None:
     stored = stored_keys(tables)
     old = await stored.create(TERMS)
     new = await stored.rotate(old.record, dt.timedelta())
-    assert await stored.by_hash(hash_secret(old.key.reveal())) is None
+    assert await stored.get_by_hash(hash_secret(old.key.reveal())) is None
     assert (None, None) == (new.record.previous_sha256, new.record.previous_until)
     assert 2 == len((await tables.table("GatewayKeys").page("keys")).rows)
 
@@ -199,7 +202,7 @@ async def test_rotated_twice(tables) -> None:
     first = await stored.create(TERMS)
     second = await stored.rotate(first.record, DAY)
     third = await stored.rotate(second.record, DAY)
-    found = [await stored.by_hash(hash_secret(issued.key.reveal())) for issued in (first, second, third)]
+    found = [await stored.get_by_hash(hash_secret(issued.key.reveal())) for issued in (first, second, third)]
     assert [None, third.record, third.record] == found
     assert 3 == len((await tables.table("GatewayKeys").page("keys")).rows)
 
@@ -212,8 +215,8 @@ async def test_delete(tables) -> None:
     await stored.delete(new.record)
     assert [None] * 3 == [
         await stored.get(new.record.id),
-        await stored.by_hash(old.record.key_sha256),
-        await stored.by_hash(new.record.key_sha256),
+        await stored.get_by_hash(old.record.key_sha256),
+        await stored.get_by_hash(new.record.key_sha256),
     ]
     assert () == tuple((await tables.table("GatewayKeys").page("keys")).rows)
 
@@ -225,7 +228,7 @@ async def test_a_hash_that_its_record_no_longer_has(tables, is_there: bool) -> N
     record_id = (await stored.create(TERMS)).record.id if is_there else "vk-gone"
     left = hash_secret("sk-bf-of-yesterday")
     await tables.table("GatewayKeys").change(Insert(row=hash_row(left, record_id)))
-    assert await stored.by_hash(left) is None
+    assert await stored.get_by_hash(left) is None
 
 
 async def test_a_hash_of_another_record() -> None:

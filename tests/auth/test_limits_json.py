@@ -41,15 +41,15 @@ def nanos(usd: Any) -> int | None:
 
 
 @given(ALLOWANCES)
-def test_there_and_back(allowance: Limits) -> None:
+def test_there_and_back(limits: Limits) -> None:
     """Whatever a key may spend is the same when it has been JSON, in any program that reads numbers in 64 bits."""
-    rate_limit, budget = parse_rate_limit(allowance), parse_budget(allowance)
+    rate_limit, budget = parse_rate_limit(limits), parse_budget(limits)
     sent = [None if form is None else json.loads(form.model_dump_json()) for form in (rate_limit, budget)]
     read = parse_limits(
         None if sent[0] is None else RateLimitForm.model_validate(sent[0]),
         None if sent[1] is None else BudgetForm.model_validate(sent[1]),
     )
-    assert allowance == read
+    assert limits == read
 
 
 @pytest.mark.parametrize("unit", UNITS)

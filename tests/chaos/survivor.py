@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.chaos.dying import Scene
 
 CREDENTIAL = [("authorization", f"Bearer {KEY}")]
-TEAM_A = Caller(id="team-a", allowance=Limits(images=Rate(limit=LIMIT, window_seconds=3600)))
+TEAM_A = Caller(id="team-a", limits=Limits(images=Rate(limit=LIMIT, window_seconds=3600)))
 
 
 class Later:

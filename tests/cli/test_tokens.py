@@ -51,7 +51,7 @@ async def test_the_gateway_takes_it():
         now=lambda: dt.datetime.now(dt.UTC),
     )
 
-    claims = await verifier.claims_of(token)
+    claims = await verifier.verify(token)
 
     assert ("Zoë", "admin", None) == (claims.sub, claims.role, claims.narrowed_to)
 

@@ -62,10 +62,10 @@ class WatchedTables(MemoryTables):
         table = super().table(name)
         return _WatchedTable(self, table) if name == LEDGER else table
 
-    async def calls(self, count: int, payer: BilledParty = TEAM_A) -> list[dict[str, Any]]:
+    async def calls(self, count: int, billed_party: BilledParty = TEAM_A) -> list[dict[str, Any]]:
         """All calls of a payer, once there are so many."""
         async with asyncio.timeout(HANGS_SECONDS), self.written:
-            while len(found := (await Statements(self).calls(payer, OCTOBER)).as_json()["calls"]) < count:
+            while len(found := (await Statements(self).calls(billed_party, OCTOBER)).as_json()["calls"]) < count:
                 await self.written.wait()
             return found
 

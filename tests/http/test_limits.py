@@ -84,20 +84,20 @@ def cost(usage: Mapping[str, Any]) -> int:
 
 async def settled(tables: Tables) -> LimitStatus:
     """How the key stands once nothing is in flight, as another process sees it."""
-    governor = Limiter(tables, call_seconds=220, now=lambda: NOW, wait=a_moment, chance=lambda: 0.5)
-    caller = Caller(id="team-a", allowance=ALLOWANCE)
+    limiter = Limiter(tables, call_seconds=220, now=lambda: NOW, wait=a_moment, chance=lambda: 0.5)
+    caller = Caller(id="team-a", limits=ALLOWANCE)
     async with asyncio.timeout(HANGS_SECONDS):
-        while (standing := await governor.usage(caller)).in_flight:  # noqa: ASYNC110 -- a store tells nobody
+        while (status := await limiter.usage(caller)).in_flight:  # noqa: ASYNC110 -- a store tells nobody
             await asyncio.sleep(0)
-    return standing
+    return status
 
 
-def used(standing: LimitStatus) -> tuple[int, int, int]:
+def used(status: LimitStatus) -> tuple[int, int, int]:
     """Requests, pictures and money that are gone."""
-    assert standing.requests is not None
-    assert standing.images is not None
-    assert standing.budget is not None
-    return 60 - standing.requests.remaining, 20 - standing.images.remaining, standing.budget.spent_nanos
+    assert status.requests is not None
+    assert status.images is not None
+    assert status.budget is not None
+    return 60 - status.requests.remaining, 20 - status.images.remaining, status.budget.spent_nanos
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])

@@ -246,9 +246,9 @@ class Town:
         """Of the key: calls in flight, and pictures that count."""
         await settled()
         account = (await QuotaStore(self.tables.table(COUNTERS), "team-a").read()).account
-        standing = account.standing(0, ALLOWANCE)
-        assert standing.images is not None
-        return standing.in_flight, 10 - standing.images.remaining
+        status = account.status(0, ALLOWANCE)
+        assert status.images is not None
+        return status.in_flight, 10 - status.images.remaining
 
 
 async def settled() -> None:

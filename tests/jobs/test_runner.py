@@ -45,7 +45,7 @@ async def test_a_job_that_goes_well(noted: list[Entry]) -> None:
     assert ([(job_id, "succeeded", 200)], 1) == (town.events, town.asked)
     assert (0, 1) == await town.account()
     assert [("team-a", "picture", 200, "e1", 1)] == [
-        (each.payer.id, each.outcome, each.status, each.event_id, each.bill.images) for each in noted
+        (each.billed_party.id, each.outcome, each.status, each.event_id, each.bill.images) for each in noted
     ]
 
 
@@ -194,7 +194,7 @@ async def test_a_key_that_is_revoked_meanwhile(noted: list[Entry]) -> None:
     job = await town.state(job_id)
     assert ("failed", 401, 0) == (job["status"], job["error"]["status_code"], town.asked)
     assert (0, 0) == await town.account()
-    assert [("team-a", 401)] == [(each.payer.id, each.status) for each in noted]
+    assert [("team-a", 401)] == [(each.billed_party.id, each.status) for each in noted]
 
 
 async def test_a_key_that_has_got_limits_meanwhile() -> None:

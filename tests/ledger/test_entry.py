@@ -13,7 +13,7 @@ from core.deployments.families import FAMILIES
 from core.deployments.parameters import map_parameters
 from core.deployments.route_plan import PlanStep, RoutePlan
 from core.domain.tokens import Tokens
-from core.ledger.entry import Entry, as_json, entry_of
+from core.ledger.entry import Entry, as_json, make_entry
 from core.storage.row_keys import BilledParty
 from core.telemetry.call_log import CallRecord
 from tests.deployments.asking import asked, target
@@ -40,7 +40,7 @@ def ended(record: dict[str, Any] | None = None, **known: Any) -> Entry:
     """The entry of a call that ended at noon."""
     given: dict[str, Any] = {"event_id": "event-1", "deployment": "a", **(record or {})}
     parts: dict[str, Any] = {"request": None, "plan": None, "bill": NO_COST, "first_event_ms": None, **known}
-    return entry_of(CallRecord(**given), payer=TEAM_A, ended_at=NOON, **parts)
+    return make_entry(CallRecord(**given), billed_party=TEAM_A, ended_at=NOON, **parts)
 
 
 def test_a_picture() -> None:
@@ -62,7 +62,7 @@ def test_a_picture() -> None:
     )
     assert (
         Entry(
-            payer=TEAM_A,
+            billed_party=TEAM_A,
             time=NOON - dt.timedelta(seconds=61.5),
             deployment="a",
             deployment_used="b",
@@ -188,7 +188,7 @@ def test_places() -> None:
 def test_where_a_call_counts(attempts: int, used: str | None, expected: str) -> None:
     """A call counts where it was answered, or failed; one that never went upstream belongs to no deployment."""
     found = entry(deployment="asked", deployment_used=used, attempts=attempts, bill=NO_COST)
-    assert [expected] == list(found.sums())
+    assert [expected] == list(found.totals())
 
 
 def test_sums_of_a_call() -> None:
@@ -197,7 +197,7 @@ def test_sums_of_a_call() -> None:
         charge(3, deployment="a", tokens=None, basis=Basis.ESTIMATE, possibly_billed=True, images=0, possible_images=2),
         charge(4, deployment="b", tokens=Tokens(text_in=1, image_in=2, image_out=3, text_out=4)),
     )
-    sums = entry(TEAM_A, *charges, deployment="a", deployment_used="b").sums()
+    totals = entry(TEAM_A, *charges, deployment="a", deployment_used="b").totals()
     assert {
         "a": {"possible_images": 2, "nanos": 3, "possible_nanos": 3},
         "b": {
@@ -210,4 +210,4 @@ def test_sums_of_a_call() -> None:
             "nanos": 4,
             "possibly_billed_calls": 1,
         },
-    } == {deployment: each.values() for deployment, each in sums.items()}
+    } == {deployment: each.values() for deployment, each in totals.items()}

@@ -94,7 +94,7 @@ async def test_on_which_deployment(tables: Tables) -> None:
         entry(TEAM_B, charge(1_000, deployment="a"), deployment="a", deployment_used="a"),
     )
 
-    assert [("a", 1, 75e-9), ("b", 1, 300e-9)] == await lines(tables, "deployment", payer=TEAM_A)
+    assert [("a", 1, 75e-9), ("b", 1, 300e-9)] == await lines(tables, "deployment", billed_party=TEAM_A)
     assert [("a", 2, 1_075e-9), ("b", 1, 300e-9)] == await lines(tables, "deployment")
 
 
@@ -143,7 +143,7 @@ async def test_an_unknown_part(tables: Tables) -> None:
     await Process(tables).keep(entry(TEAM_A, unknown, charge(7, deployment="b"), deployment="a", deployment_used="b"))
 
     assert [("a", 0, 1), ("b", 7, 0)] == [
-        (group.label["deployment"], group.sums.nanos, group.sums.unpriced_calls)
+        (group.label["deployment"], group.totals.nanos, group.totals.unpriced_calls)
         for group in (await report(tables, "deployment")).groups
     ]
     assert [None] == [call["cost_usd"] for call in await calls_of(tables)]
@@ -161,7 +161,7 @@ async def test_checking_a_bill(tables: Tables) -> None:
     for call in await calls_of(tables):
         for each in call["charges"] or [{"deployment": call["deployment_used"] or "", "nanos": call["nanos"]}]:
             spent[each["deployment"]] += each["nanos"]
-    reported = {group.label["deployment"]: group.sums.nanos for group in (await report(tables, "deployment")).groups}
+    reported = {group.label["deployment"]: group.totals.nanos for group in (await report(tables, "deployment")).groups}
     assert {"a": 30, "b": 30} == +spent == +Counter(reported)
 
 
@@ -270,7 +270,7 @@ async def test_too_much_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "MAX_READS", 3)
     with pytest.raises(InvalidRequest, match="from and to have 4 callers' months between them; ask for fewer days"):
         await report(tables)
-    assert 1 == (await report(tables, payer=BilledParty(id="key-1"))).totals.calls
+    assert 1 == (await report(tables, billed_party=BilledParty(id="key-1"))).totals.calls
 
 
 # ------------------------------------------------------------------------------------------------ how it reads
@@ -321,8 +321,8 @@ async def test_the_store_is_down() -> None:
 
 _ENTRIES = st.lists(
     st.builds(
-        lambda payer, charges, at, answered, outcome: entry(
-            payer,
+        lambda billed_party, charges, at, answered, outcome: entry(
+            billed_party,
             time=NOON + dt.timedelta(days=at),
             deployment_used=answered,
             outcome=outcome,
@@ -362,9 +362,9 @@ async def test_reports_add_up(entries: list[Entry], processes: int) -> None:
     charges = [each for one in entries for each in one.bill.charges]
     for group_by in ("key", "deployment", "day"):
         found = await report(tables, group_by)
-        assert len(entries) == found.totals.calls == sum(group.sums.calls for group in found.groups)
+        assert len(entries) == found.totals.calls == sum(group.totals.calls for group in found.groups)
         assert sum(each.nanos or 0 for each in charges) == found.totals.nanos
         assert sum(each.nanos or 0 for each in charges if each.possibly_billed) == found.totals.possible_nanos
         assert sum(each.tokens.image_out for each in charges if each.tokens) == found.totals.image_out
         assert sum(one.bill.nanos is None for one in entries) == found.totals.unpriced_calls
-        assert found.totals.nanos == sum(group.sums.nanos for group in found.groups)
+        assert found.totals.nanos == sum(group.totals.nanos for group in found.groups)

@@ -13,7 +13,7 @@ from core.deployments.costs import Bill
 from core.ledger.last_used import last_used
 from core.ledger.totals import usd
 from core.storage.memory_tables import MemoryTables
-from core.storage.row_keys import COUNTERS, LEDGER, BilledParty, callers_of, month_of
+from core.storage.row_keys import COUNTERS, LEDGER, BilledParty, callers_partition, month_of
 from tests.limits.keeping import (
     DAY,
     NOON,
@@ -107,7 +107,7 @@ async def test_a_payer_is_listed_once() -> None:
     await process.keep(entry(), entry(event_id="2"))
     await process.keep(entry(event_id="3"))
     await process.keep(entry("team-b"))
-    partition = callers_of(month_of(DAY))
+    partition = callers_partition(month_of(DAY))
     assert ["team-a", "team-b"] == [
         change.row.values["id"] for change in tables.elsewhere if change.row.partition == partition
     ]
@@ -222,7 +222,7 @@ async def test_no_more_room(caplog: pytest.LogCaptureFixture) -> None:
     """What finds no room is lost: counted, and logged with its number at most once a minute. What had room is kept."""
     tables = UnsteadyTables(MemoryTables(), "down")
     tables.gate = asyncio.Event()
-    process = Process(tables, most_waiting=10)
+    process = Process(tables, max_waiting=10)
     with caplog.at_level(logging.ERROR, LOGGER):
         for number in range(15):
             process.ledger.note(entry(event_id=str(number)))
@@ -342,9 +342,9 @@ ODD = {
 @pytest.mark.parametrize("sub", ODD.values(), ids=ODD)
 async def test_odd_ids(tables: Tables, sub: str) -> None:
     """Whatever stands in an admin's `sub`, or a key's id, its calls are kept and found under it."""
-    for payer in (BilledParty(id=sub), BilledParty(id=sub, is_admin=True)):
-        await Process(tables).keep(entry(payer))
-        assert 1 == len(await calls_of(tables, payer))
+    for billed_party in (BilledParty(id=sub), BilledParty(id=sub, is_admin=True)):
+        await Process(tables).keep(entry(billed_party))
+        assert 1 == len(await calls_of(tables, billed_party))
     shown = sub.encode(errors="replace").decode()
     assert [(shown, False), (shown, True)] == sorted(
         (group.label["key_id"], group.label["admin"]) for group in (await report(tables)).groups
@@ -354,8 +354,8 @@ async def test_odd_ids(tables: Tables, sub: str) -> None:
 async def test_long_ids_are_told_apart(tables: Tables) -> None:
     """Ids that differ in their last character only are two payers."""
     payers = [BilledParty(id="x" * 5_000 + last) for last in "ab"]
-    await Process(tables).keep(*(entry(payer) for payer in payers))
-    assert [1, 1] == [len(await calls_of(tables, payer)) for payer in payers]
+    await Process(tables).keep(*(entry(billed_party) for billed_party in payers))
+    assert [1, 1] == [len(await calls_of(tables, billed_party)) for billed_party in payers]
     assert 2 == len((await report(tables)).groups)
 
 
@@ -402,8 +402,8 @@ async def test_old_sums_are_let_go() -> None:
         for number in range(5):
             await process.keep(entry(f"key-{number}"))
 
-    assert 2 == len(process.ledger._rollups._own)
-    assert [2] * 5 == [group.sums.calls for group in (await report(tables)).groups]
+    assert 2 == len(process.ledger._rollups._rows)
+    assert [2] * 5 == [group.totals.calls for group in (await report(tables)).groups]
 
 
 async def test_made_up_names() -> None:
@@ -416,7 +416,7 @@ async def test_made_up_names() -> None:
             *(entry(deployment_used=None, deployment=f"d{start + number}", bill=Bill()) for number in range(10))
         )
 
-    assert len(process.ledger._rollups._own["team-a~2026-10"]) <= 20
+    assert len(process.ledger._rollups._rows["team-a~2026-10"]) <= 20
     assert (100, 100) == ((await report(tables, "deployment")).totals.calls, len(await calls_of(tables)))
 
 
@@ -424,11 +424,11 @@ async def test_what_the_rows_hold(tables: Tables) -> None:
     """Nothing is in the ledger's rows but what is listed here: no prompt, no picture, no key."""
     await Process(tables).keep(entry(n=1, size="auto", quality="low", family="gpt-image-2", status=200))
     page = await tables.table(LEDGER).page(f"team-a~{DAY:%Y-%m}")
-    call, sums = page.rows
+    call, totals = page.rows
     assert {
         *("time", "key_id", "deployment", "deployment_used", "family", "n", "size", "quality", "outcome", "status"),
         *("attempts", "latency_ms", "images", "text_in", "image_in", "image_out", "text_out", "nanos", "basis"),
         *("possibly_billed", "event_id", "stream"),
     } == set(call.values)
-    assert {"day", "deployment", "calls", "images", "text_in", "image_out", "nanos"} == set(sums.values)
+    assert {"day", "deployment", "calls", "images", "text_in", "image_out", "nanos"} == set(totals.values)
     assert OCTOBER.first <= DAY <= OCTOBER.last

@@ -26,7 +26,7 @@ def moment(text: str) -> int:
 NOW = moment("2026-11-22T12:00")
 
 
-def limits(
+def make_limits(
     *,
     requests: int | None = None,
     images: int | None = None,
@@ -42,10 +42,10 @@ def limits(
     )
 
 
-def ask(allowance: Limits, *, images: int = 1, nanos: int = 0, **fields: Any) -> ReservationRequest:
+def ask(limits: Limits, *, images: int = 1, nanos: int = 0, **fields: Any) -> ReservationRequest:
     """A call under an id of its own."""
     given = {"id": f"{next(_numbers):016x}", "lease": LEASE, **fields}
-    return ReservationRequest(allowance=allowance, images=images, nanos=nanos, **given)
+    return ReservationRequest(limits=limits, images=images, nanos=nanos, **given)
 
 
 def reserved(account: Quota, asked: ReservationRequest, now: int = NOW) -> Reservation:
@@ -65,5 +65,5 @@ def settlement(
         day=reservation.day,
         images=asked.images if images is None else images,
         nanos=nanos,
-        images_rate=asked.allowance.images,
+        images_rate=asked.limits.images,
     )

@@ -35,7 +35,7 @@ def charge(nanos: int | None = 7_000_001, **fields: Any) -> Charge:
     return Charge(nanos=nanos, **{**given, **fields})
 
 
-def entry(payer: BilledParty | str = TEAM_A, *charges: Charge, time: dt.datetime = NOON, **fields: Any) -> Entry:
+def entry(billed_party: BilledParty | str = TEAM_A, *charges: Charge, time: dt.datetime = NOON, **fields: Any) -> Entry:
     """A call, by default one that drew a picture."""
     given: dict[str, Any] = {
         "deployment": "gpt-image-2",
@@ -46,7 +46,11 @@ def entry(payer: BilledParty | str = TEAM_A, *charges: Charge, time: dt.datetime
         "bill": Bill(charges=charges or (charge(),)),
         **fields,
     }
-    return Entry(payer=payer if isinstance(payer, BilledParty) else BilledParty(id=payer), time=time, **given)
+    return Entry(
+        billed_party=billed_party if isinstance(billed_party, BilledParty) else BilledParty(id=billed_party),
+        time=time,
+        **given,
+    )
 
 
 class Process:
@@ -87,12 +91,12 @@ class Process:
         self.ledger._writer.cancel()
 
 
-async def calls_of(tables: Tables, payer: BilledParty = TEAM_A, days: Days = OCTOBER) -> list[dict[str, Any]]:
+async def calls_of(tables: Tables, billed_party: BilledParty = TEAM_A, days: Days = OCTOBER) -> list[dict[str, Any]]:
     """All calls of a payer, as JSON."""
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
-        page = await Statements(tables).calls(payer, days, limit=MAX_ROWS_PER_PAGE, cursor=cursor)
+        page = await Statements(tables).calls(billed_party, days, limit=MAX_ROWS_PER_PAGE, cursor=cursor)
         found.extend(page.as_json()["calls"])
         if (cursor := page.next_cursor) is None:
             return found

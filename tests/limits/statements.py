@@ -37,18 +37,22 @@ class Statements:
     def __init__(self, tables: Tables) -> None:
         self._table = tables.table(row_keys.LEDGER)
 
-    async def calls(self, payer: BilledParty, days: Days, *, limit: int = 100, cursor: str | None = None) -> Statement:
+    async def calls(
+        self, billed_party: BilledParty, days: Days, *, limit: int = 100, cursor: str | None = None
+    ) -> Statement:
         """Read the calls of some days, at most `limit` (1,000 at the most) from `cursor` on.
 
         A page may have fewer calls than `limit`, and none, before the last. Raises StoreUnavailable, and InvalidRequest
         for a cursor that is none of these days.
         """
-        first, before = row_keys.calls_between(days.first, days.last)
+        first, before = row_keys.call_range(days.first, days.last)
         months = days.months
         month, _, key = (f"{months[0]}~{first}" if cursor is None else cursor).partition("~")
         if month not in months or not row_keys.is_call_key(key) or not first <= key < before:
             raise InvalidRequest("cursor is not one of these days'; ask for the first page again", param="cursor")
-        page = await self._table.page(row_keys.partition_of(payer.name, month), first=key, before=before, limit=limit)
+        page = await self._table.page(
+            row_keys.partition_of(billed_party.name, month), first=key, before=before, limit=limit
+        )
         following = None if page.next_key is None else f"{month}~{page.next_key}"
         if following is None and month != months[-1]:
             following = f"{months[months.index(month) + 1]}~{first}"

@@ -21,7 +21,7 @@ from core.limits.admission_queue import (
 from core.limits.quota_store import QuotaStore
 from core.limits.reservations import Denied, Granted
 from core.storage.tables import Put, Row
-from tests.limits.asking import NOW, ask, limits, settlement
+from tests.limits.asking import NOW, ask, make_limits, settlement
 from tests.limits.shaky import Fault, ShakyTable, a_moment
 
 if TYPE_CHECKING:
@@ -79,21 +79,21 @@ async def account(table: ShakyTable) -> Quota:
 
 
 async def in_flight(table: ShakyTable) -> int:
-    return (await account(table)).standing(NOW, limits(images=1)).in_flight
+    return (await account(table)).status(NOW, make_limits(images=1)).in_flight
 
 
 async def drawn(table: ShakyTable, *, limit: int = 1000) -> int:
     """How many pictures count."""
-    standing = (await account(table)).standing(NOW, limits(images=limit)).images
-    assert standing is not None
-    return limit - standing.remaining
+    status = (await account(table)).status(NOW, make_limits(images=limit)).images
+    assert status is not None
+    return limit - status.remaining
 
 
 async def test_a_lone_call_costs_two_round_trips() -> None:
     """One read and one write let a call through, and the same settle it, for a new account and a known one."""
     process = Process(ShakyTable())
     for number in (1, 2):
-        asked = ask(limits(images=10))
+        asked = ask(make_limits(images=10))
         granted = await process.desk.admit(asked)
         assert (2 * number - 1, 2 * number - 1) == process.table.round_trips
         process.desk.settle(settled(asked, granted))
@@ -104,7 +104,7 @@ async def test_a_lone_call_costs_two_round_trips() -> None:
 async def test_a_denial_costs_one_round_trip() -> None:
     """Who is not let through changes nothing, so nothing is written."""
     process = Process(ShakyTable())
-    denied = await process.desk.admit(ask(limits(images=1), images=2))
+    denied = await process.desk.admit(ask(make_limits(images=1), images=2))
     assert isinstance(denied, Denied)
     assert isinstance(denied.error, RateLimited)
     assert (1, 0) == process.table.round_trips
@@ -113,7 +113,7 @@ async def test_a_denial_costs_one_round_trip() -> None:
 async def test_calls_at_the_same_time_share_the_round_trips() -> None:
     """Fifty calls of one process are served in one round, the oldest first, and exactly as many as may get through."""
     process = Process(ShakyTable())
-    answers = await asyncio.gather(*(process.desk.admit(ask(limits(images=20))) for _ in range(50)))
+    answers = await asyncio.gather(*(process.desk.admit(ask(make_limits(images=20))) for _ in range(50)))
     assert [True] * 20 + [False] * 30 == [isinstance(answer, Granted) for answer in answers]
     assert (1, 1) == process.table.round_trips
 
@@ -128,9 +128,9 @@ async def test_who_comes_while_the_account_is_read_is_served_with_it() -> None:
         await go_on.wait()
 
     process.table.before_read = hold
-    first = asyncio.create_task(process.desk.admit(ask(limits(images=20))))
+    first = asyncio.create_task(process.desk.admit(ask(make_limits(images=20))))
     await reading.wait()
-    second = asyncio.create_task(process.desk.admit(ask(limits(images=20))))
+    second = asyncio.create_task(process.desk.admit(ask(make_limits(images=20))))
     await asyncio.sleep(0)
     go_on.set()
     assert all(isinstance(answer, Granted) for answer in await asyncio.gather(first, second))
@@ -140,11 +140,11 @@ async def test_who_comes_while_the_account_is_read_is_served_with_it() -> None:
 async def test_what_is_given_back_is_there_for_the_call_that_comes_with_it() -> None:
     """In one round settlements come before calls."""
     process = Process(ShakyTable())
-    allowance = limits(images=4)
-    asked = ask(allowance, images=4)
+    limits = make_limits(images=4)
+    asked = ask(limits, images=4)
     granted = await process.desk.admit(asked)
     process.desk.settle(settled(asked, granted, images=0))
-    assert isinstance(await process.desk.admit(ask(allowance, images=4)), Granted)
+    assert isinstance(await process.desk.admit(ask(limits, images=4)), Granted)
     assert (2, 2) == process.table.round_trips
 
 
@@ -155,10 +155,10 @@ async def test_another_process_was_faster() -> None:
 
     async def come_between() -> None:
         if one.table.writes == 1:
-            await other.desk.admit(ask(limits(images=2), images=2))
+            await other.desk.admit(ask(make_limits(images=2), images=2))
 
     one.table.before_write = come_between
-    answer = await one.desk.admit(ask(limits(images=2)))
+    answer = await one.desk.admit(ask(make_limits(images=2)))
     assert isinstance(answer, Denied)
     assert ((2, 1), 2) == (one.table.round_trips, await drawn(one.table))
 
@@ -169,7 +169,7 @@ async def test_a_call_that_always_loses_is_turned_away() -> None:
     await QuotaStore(table.inner, KEY).write(await QuotaStore(table.inner, KEY).read())
     process = Process(table)
     with pytest.raises(LimitsUnavailable):
-        await process.desk.admit(ask(limits(images=2)))
+        await process.desk.admit(ask(make_limits(images=2)))
     await process.at_rest()
     assert table.writes == MAX_RACES
     assert [0.005, 0.01, 0.02, 0.04, 0.05] == pytest.approx(process.waits[:5])
@@ -182,7 +182,7 @@ async def test_a_store_that_is_down_turns_calls_away() -> None:
     process = Process(ShakyTable())
     process.table.down = True
     with pytest.raises(LimitsUnavailable) as denied:
-        await process.desk.admit(ask(limits(images=2)))
+        await process.desk.admit(ask(make_limits(images=2)))
     assert (503, "limits_unavailable", "5") == (
         denied.value.status,
         denied.value.code,
@@ -196,7 +196,7 @@ async def test_a_store_that_is_down_turns_calls_away() -> None:
 async def test_a_store_that_is_down_once_is_asked_again() -> None:
     """A failure in between is not the caller's to bear."""
     process = Process(ShakyTable(faults={0: Fault.REFUSED, 2: Fault.REFUSED}))
-    assert isinstance(await process.desk.admit(ask(limits(images=2))), Granted)
+    assert isinstance(await process.desk.admit(ask(make_limits(images=2))), Granted)
     assert await drawn(process.table) == 1
 
 
@@ -206,7 +206,7 @@ async def test_a_store_that_hangs_turns_calls_away() -> None:
     answers = asyncio.Event()
     process.table.before_write = answers.wait  # type: ignore[assignment]
     with pytest.raises(LimitsUnavailable):
-        await process.desk.admit(ask(limits(images=2)))
+        await process.desk.admit(ask(make_limits(images=2)))
     answers.set()
     await process.at_rest()
     assert (0, 0) == (await in_flight(process.table), await drawn(process.table))
@@ -216,7 +216,7 @@ async def test_what_was_perhaps_reserved_is_given_back() -> None:
     """A call that is turned away after a write whose answer was lost has reserved nothing in the end."""
     process = Process(ShakyTable(faults={1: Fault.ANSWER_LOST, 2: Fault.REFUSED, 3: Fault.REFUSED}))
     with pytest.raises(LimitsUnavailable):
-        await process.desk.admit(ask(limits(images=2)))
+        await process.desk.admit(ask(make_limits(images=2)))
     assert await in_flight(process.table) == 1
     await process.at_rest()
     assert (0, 0) == (await in_flight(process.table), await drawn(process.table))
@@ -236,7 +236,7 @@ async def test_a_caller_that_leaves_keeps_nothing(when: str) -> None:
         process.table.before_read = hold
     elif when in {"writing", "answered"}:
         process.table.before_write = hold
-    call = asyncio.create_task(process.desk.admit(ask(limits(images=2), images=2)))
+    call = asyncio.create_task(process.desk.admit(ask(make_limits(images=2), images=2)))
     if when == "before":
         await asyncio.sleep(0)
     else:
@@ -260,7 +260,7 @@ async def test_a_caller_that_leaves_keeps_nothing(when: str) -> None:
 async def test_settlements_wait_for_the_store() -> None:
     """They are tried again and again, after longer and longer rests, until they are kept."""
     process = Process(ShakyTable())
-    asked = ask(limits(images=10), images=3)
+    asked = ask(make_limits(images=10), images=3)
     granted = await process.desk.admit(asked)
     process.table.down = True
     tries = itertools.count()
@@ -280,7 +280,7 @@ async def test_settlements_wait_for_the_store() -> None:
 async def test_a_call_wakes_settlements() -> None:
     """While settlements rest, a call that comes is served at once, and they with it."""
     process = Process(ShakyTable())
-    asked = ask(limits(images=3), images=3)
+    asked = ask(make_limits(images=3), images=3)
     granted = await process.desk.admit(asked)
     resting = asyncio.Event()
 
@@ -293,7 +293,7 @@ async def test_a_call_wakes_settlements() -> None:
     process.desk.settle(settled(asked, granted, images=0))
     await resting.wait()
     process.table.down = False
-    assert isinstance(await process.desk.admit(ask(limits(images=3), images=3)), Granted)
+    assert isinstance(await process.desk.admit(ask(make_limits(images=3), images=3)), Granted)
     await process.at_rest()
     assert await drawn(process.table) == 3
 
@@ -301,7 +301,7 @@ async def test_a_call_wakes_settlements() -> None:
 async def test_settlements_that_find_no_room_are_lost(caplog: pytest.LogCaptureFixture) -> None:
     """Beyond a bound they are counted and logged, and their reservations end with their leases."""
     process = Process(ShakyTable())
-    asked = ask(limits(images=10))
+    asked = ask(make_limits(images=10))
     granted = await process.desk.admit(asked)
 
     async def rest(_seconds: float) -> None:
@@ -323,25 +323,25 @@ async def test_settlements_that_find_no_room_are_lost(caplog: pytest.LogCaptureF
 async def test_nobody_waits_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     """A fault ends the desk's work: calls are turned away, settlements are lost, and the log has the place."""
     process = Process(ShakyTable())
-    asked = ask(limits(images=10))
+    asked = ask(make_limits(images=10))
     granted = await process.desk.admit(asked)
     process.table.bug = ZeroDivisionError("the words of a fault may hold what was asked")
     process.desk.settle(settled(asked, granted))
     with pytest.raises(LimitsUnavailable):
-        await process.desk.admit(ask(limits(images=10)))
+        await process.desk.admit(ask(make_limits(images=10)))
     assert process.desk.lost == 1
     assert "ZeroDivisionError" in caplog.text
     assert "the words" not in caplog.text
     process.table.bug = None
-    assert isinstance(await process.desk.admit(ask(limits(images=10))), Granted)
+    assert isinstance(await process.desk.admit(ask(make_limits(images=10))), Granted)
 
 
 async def test_standing_is_read_with_the_others() -> None:
     """To know how a key stands is one read, shared with whoever waits at the same time; it counts nothing."""
     process = Process(ShakyTable())
-    allowance = limits(images=10)
+    limits = make_limits(images=10)
     one, other, granted = await asyncio.gather(
-        process.desk.standing(allowance), process.desk.standing(allowance), process.desk.admit(ask(allowance))
+        process.desk.status(limits), process.desk.status(limits), process.desk.admit(ask(limits))
     )
     assert isinstance(granted, Granted)
     assert one is not None
@@ -355,7 +355,7 @@ async def test_standing_is_not_known_where_the_store_is_down() -> None:
     """It is asked once, and nobody is kept waiting."""
     process = Process(ShakyTable())
     process.table.down = True
-    assert await process.desk.standing(limits(images=10)) is None
+    assert await process.desk.status(make_limits(images=10)) is None
     await process.at_rest()
     assert (1, 0) == process.table.round_trips
 
@@ -366,7 +366,7 @@ async def test_a_row_of_an_unknown_form_is_left_alone(caplog: pytest.LogCaptureF
     row = Row(partition=KEY, key="counters", values={"account": b'{"version": 2}'})
     await process.table.inner.change(Put(row=row))
     with pytest.raises(LimitsUnavailable):
-        await process.desk.admit(ask(limits(images=10)))
+        await process.desk.admit(ask(make_limits(images=10)))
     assert "partition team-a of GatewayCounters cannot be read (version 2)" in caplog.text
     kept = await process.table.inner.get(KEY, "counters")
     assert kept is not None
@@ -376,7 +376,7 @@ async def test_a_row_of_an_unknown_form_is_left_alone(caplog: pytest.LogCaptureF
 async def test_the_desk_rests_when_nobody_waits() -> None:
     """No task is left behind, and the owner is told."""
     process = Process(ShakyTable())
-    await process.desk.admit(ask(limits(images=10)))
+    await process.desk.admit(ask(make_limits(images=10)))
     await process.at_rest()
     await asyncio.sleep(0)
     assert process.rests == 1

@@ -14,7 +14,7 @@ from core.limits.admission_queue import AdmissionQueue
 from core.limits.quota_store import QuotaStore
 from core.limits.reservations import Denied, Granted
 from core.storage.memory_tables import MemoryTables
-from tests.limits.asking import LEASE, NOW, ask, limits, settlement
+from tests.limits.asking import LEASE, NOW, ask, make_limits, settlement
 from tests.limits.shaky import Fault, ShakyTable, a_moment
 from tests.waiting import HANGS_SECONDS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core.storage.tables import Table
 
 LIMIT = 4
-ALLOWANCE = limits(images=LIMIT, nanos=1_000_000, seconds=3_600)
+ALLOWANCE = make_limits(images=LIMIT, nanos=1_000_000, seconds=3_600)
 NANOS_EACH = 7
 
 Call = tuple[int, bool, int, bool]
@@ -89,14 +89,14 @@ class World:
 
     async def check(self) -> None:
         """Compare the account with what happened, once every lease is over."""
-        standing = (await self.account(NOW + LEASE)).standing(NOW + LEASE, ALLOWANCE)
-        assert standing.images is not None
-        assert standing.budget is not None
+        status = (await self.account(NOW + LEASE)).status(NOW + LEASE, ALLOWANCE)
+        assert status.images is not None
+        assert status.budget is not None
         assert (LIMIT - self.drawn, self.drawn * NANOS_EACH) == (
-            standing.images.remaining,
-            standing.budget.spent_nanos,
+            status.images.remaining,
+            status.budget.spent_nanos,
         )
-        assert standing.in_flight == 0
+        assert status.in_flight == 0
 
 
 @given(st.lists(st.tuples(faults, calls), min_size=1, max_size=3))
@@ -122,4 +122,4 @@ async def test_one_failure_costs_nobody_anything(fault: Fault, number: int) -> N
     await world.process({number: fault}, [(1, True, 0, False), (2, True, 4, False)])
     assert (2, 3) == (world.told, world.drawn)
     await world.check()
-    assert (await world.account(NOW)).standing(NOW, ALLOWANCE).in_flight == 0
+    assert (await world.account(NOW)).status(NOW, ALLOWANCE).in_flight == 0

@@ -19,7 +19,7 @@ from core.limits.limiter import MAX_CACHED_STATUSES, Admission, Limiter
 from core.limits.quota_store import QuotaStore
 from core.storage.row_keys import COUNTERS
 from tests.fakes import misfit, plan, step
-from tests.limits.asking import limits
+from tests.limits.asking import make_limits
 from tests.limits.shaky import ShakyTable, a_moment
 
 if TYPE_CHECKING:
@@ -40,19 +40,19 @@ class Process:
     ) -> None:
         self.table = table or ShakyTable()
         self.now = NOON
-        self.governor = Limiter(
+        self.limiter = Limiter(
             self.table, call_seconds=220, now=lambda: self.now, wait=wait, chance=lambda: 0.5, **fields
         )
 
     async def admit(
-        self, allowance: Limits, *steps: PlanStep | SkippedStep, images: int = 1, key: str = "team-a", **fields: Any
+        self, limits: Limits, *steps: PlanStep | SkippedStep, images: int = 1, key: str = "team-a", **fields: Any
     ) -> Admission | None:
-        caller = Caller(id=key, allowance=allowance)
-        return await self.governor.admit(caller, plan(*(steps or (priced("a"),))), images, **fields)
+        caller = Caller(id=key, limits=limits)
+        return await self.limiter.admit(caller, plan(*(steps or (priced("a"),))), images, **fields)
 
     async def at_rest(self) -> None:
         """Until nothing is left to be done."""
-        await self.governor.flush(5)
+        await self.limiter.flush(5)
         await asyncio.sleep(0)
 
 
@@ -72,14 +72,14 @@ def bill(nanos: int | None = 4 * CENT, *, images: int = 1, possible_images: int 
 
 @pytest.mark.parametrize(
     "caller",
-    [Caller(id="root", is_admin=True), Caller(id="team-a", allowance=UNLIMITED)],
+    [Caller(id="root", is_admin=True), Caller(id="team-a", limits=UNLIMITED)],
     ids=["an-admin", "a-key-without-limits"],
 )
 async def test_nobody_without_limits_is_asked_about(caller: Caller) -> None:
     """An admin and a key without limits cost no round trip, and have no standing."""
     process = Process()
-    assert await process.governor.admit(caller, plan(priced("a", None)), 10) is None
-    assert await process.governor.standing(caller) is None
+    assert await process.limiter.admit(caller, plan(priced("a", None)), 10) is None
+    assert await process.limiter.status(caller) is None
     assert (0, 0) == process.table.round_trips
 
 
@@ -87,7 +87,7 @@ async def test_the_dearest_that_may_be_asked_is_reserved() -> None:
     """Whichever deployment of the plan draws, there is money for it; what cannot honour the request does not count."""
     process = Process()
     steps = (priced("a", 4), priced("b", 12, index=1), priced("c", 8, index=2), misfit("d", index=3))
-    admission = await process.admit(limits(nanos=100 * CENT), *steps, images=3)
+    admission = await process.admit(make_limits(nanos=100 * CENT), *steps, images=3)
     assert admission is not None
     assert (3, 36 * CENT) == (admission.reservation.images, admission.reservation.nanos)
 
@@ -103,7 +103,7 @@ async def test_a_budget_cannot_count_what_has_no_price(steps: tuple[PlanStep, ..
     """A deployment without a price is not called with a budgeted key, as fallback neither, and nothing is reserved."""
     process = Process()
     with pytest.raises(Forbidden) as denied:
-        await process.admit(limits(nanos=100 * CENT), *steps)
+        await process.admit(make_limits(nanos=100 * CENT), *steps)
     assert ("price_unknown", param) == (denied.value.code, denied.value.param)
     assert (0, 0) == process.table.round_trips
 
@@ -111,76 +111,76 @@ async def test_a_budget_cannot_count_what_has_no_price(steps: tuple[PlanStep, ..
 async def test_what_cannot_honour_the_request_needs_no_price() -> None:
     """It is passed over, and costs nothing."""
     process = Process()
-    assert await process.admit(limits(nanos=CENT * 4), priced("a", 4), misfit("b", index=1))
+    assert await process.admit(make_limits(nanos=CENT * 4), priced("a", 4), misfit("b", index=1))
 
 
 async def test_a_key_without_a_budget_may_call_what_has_no_price() -> None:
     """Only its requests and pictures are counted; of a bill in part unknown, the known part."""
     process = Process()
-    admission = await process.admit(limits(images=10), priced("a", None), images=2)
+    admission = await process.admit(make_limits(images=10), priced("a", None), images=2)
     assert admission is not None
     assert admission.reservation.nanos == 0
     charges = (*bill(None, images=1).charges, *bill(7).charges)
-    process.governor.close(admission, Bill(charges=charges))
+    process.limiter.close(admission, Bill(charges=charges))
     await process.at_rest()
-    standing = await process.governor.usage(Caller(id="team-a", allowance=limits(images=10, nanos=100)))
-    assert standing.images is not None
-    assert standing.budget is not None
-    assert (8, 93) == (standing.images.remaining, standing.budget.remaining_nanos)
+    status = await process.limiter.usage(Caller(id="team-a", limits=make_limits(images=10, nanos=100)))
+    assert status.images is not None
+    assert status.budget is not None
+    assert (8, 93) == (status.images.remaining, status.budget.remaining_nanos)
 
 
 async def test_pictures_count_once_however_many_tried() -> None:
     """Where one deployment may have drawn and another did, the pictures count once, and both are paid for."""
     process = Process()
-    allowance = limits(images=10, nanos=100 * CENT)
-    admission = await process.admit(allowance, images=3)
+    limits = make_limits(images=10, nanos=100 * CENT)
+    admission = await process.admit(limits, images=3)
     assert admission is not None
     charges = (*bill(12 * CENT, images=0, possible_images=3).charges, *bill(12 * CENT, images=3).charges)
-    process.governor.close(admission, Bill(charges=charges))
+    process.limiter.close(admission, Bill(charges=charges))
     await process.at_rest()
-    standing = await process.governor.usage(Caller(id="team-a", allowance=allowance))
-    assert standing.images is not None
-    assert standing.budget is not None
-    assert (7, 76 * CENT) == (standing.images.remaining, standing.budget.remaining_nanos)
+    status = await process.limiter.usage(Caller(id="team-a", limits=limits))
+    assert status.images is not None
+    assert status.budget is not None
+    assert (7, 76 * CENT) == (status.images.remaining, status.budget.remaining_nanos)
 
 
 async def test_what_is_handed_over_is_settled_once() -> None:
     """Whoever takes over a call cannot know whether it was settled before; it is charged once, lease over or not."""
     process = Process()
     other = Process(ShakyTable(process.table.inner))
-    allowance = limits(images=10, nanos=100 * CENT, seconds=3_600)
-    caller = Caller(id="team-a", allowance=allowance)
-    admission = await process.admit(allowance, images=3)
+    limits = make_limits(images=10, nanos=100 * CENT, seconds=3_600)
+    caller = Caller(id="team-a", limits=limits)
+    admission = await process.admit(limits, images=3)
     assert admission is not None
     other.now = process.now = NOON + dt.timedelta(seconds=300)
-    assert await process.admit(allowance)  # it gives back what the first one held
+    assert await process.admit(limits)  # it gives back what the first one held
     for _ in range(2):
-        other.governor.close(Admission.of(caller, admission.hold), bill(12 * CENT, images=3))
+        other.limiter.close(Admission.of(caller, admission.hold), bill(12 * CENT, images=3))
         await other.at_rest()
-    standing = await process.governor.usage(caller)
-    assert standing.images is not None
-    assert standing.budget is not None
-    assert (6, 12 * CENT) == (standing.images.remaining, standing.budget.spent_nanos)
+    status = await process.limiter.usage(caller)
+    assert status.images is not None
+    assert status.budget is not None
+    assert (6, 12 * CENT) == (status.images.remaining, status.budget.spent_nanos)
 
 
 @pytest.mark.parametrize("overrun", [0, 200])
 async def test_a_reservation_is_held_for_the_time_of_a_call_and_a_minute(overrun: int) -> None:
     """After that, whoever comes next gets what it held. A call that may take longer holds it for longer."""
     process = Process()
-    allowance = limits(images=1, seconds=3_600)
-    await process.admit(allowance, overrun_seconds=overrun)
+    limits = make_limits(images=1, seconds=3_600)
+    await process.admit(limits, overrun_seconds=overrun)
     process.now = NOON + dt.timedelta(seconds=279 + overrun, milliseconds=999)
     with pytest.raises(RateLimited):
-        await process.admit(allowance)
+        await process.admit(limits)
     process.now = NOON + dt.timedelta(seconds=280 + overrun)
-    assert await process.admit(allowance)
+    assert await process.admit(limits)
 
 
 async def test_two_processes_at_the_last_cent(tables: Tables) -> None:
     """One of two calls in two processes gets through, in each kind of store."""
-    allowance = limits(nanos=4 * CENT)
+    limits = make_limits(nanos=4 * CENT)
     processes = [Process(ShakyTable(tables.table(COUNTERS))) for _ in range(2)]
-    answers = await asyncio.gather(*(process.admit(allowance) for process in processes), return_exceptions=True)
+    answers = await asyncio.gather(*(process.admit(limits) for process in processes), return_exceptions=True)
     assert {Admission, BudgetExceeded} == {type(answer) for answer in answers}
 
 
@@ -188,7 +188,7 @@ async def test_many_processes_share_a_limit(tables: Tables) -> None:
     """Of calls from eight processes at the same time, exactly as many get through as may, in each kind of store."""
     processes = [Process(ShakyTable(tables.table(COUNTERS)), wait=asyncio.sleep) for _ in range(8)]
     answers = await asyncio.gather(
-        *(process.admit(limits(images=20)) for process in processes * 5), return_exceptions=True
+        *(process.admit(make_limits(images=20)) for process in processes * 5), return_exceptions=True
     )
     assert {Admission: 20, RateLimited: 20} == Counter(type(answer) for answer in answers)
 
@@ -197,23 +197,23 @@ async def test_keys_have_accounts_of_their_own() -> None:
     """What one key uses is no other's, whatever characters are in their ids."""
     process = Process()
     for key in ("team-a", "team/a", "team_2fa", "TEAM-A"):
-        assert await process.admit(limits(images=1), key=key)
+        assert await process.admit(make_limits(images=1), key=key)
 
 
 async def test_standing_is_told_from_what_was_last_seen() -> None:
     """For five seconds no store is asked, then once; a key whose limits were changed is asked about at once."""
     process = Process()
-    caller = Caller(id="team-a", allowance=limits(images=10))
-    admission = await process.admit(caller.allowance)
+    caller = Caller(id="team-a", limits=make_limits(images=10))
+    admission = await process.admit(caller.limits)
     assert admission is not None
     process.now = NOON + dt.timedelta(seconds=4, milliseconds=999)
-    assert admission.standing == await process.governor.standing(caller)
+    assert admission.status == await process.limiter.status(caller)
     assert (1, 1) == process.table.round_trips
     process.now = NOON + dt.timedelta(seconds=5)
-    await process.governor.standing(caller)
-    await process.governor.standing(caller)
+    await process.limiter.status(caller)
+    await process.limiter.status(caller)
     assert (2, 1) == process.table.round_trips
-    changed = await process.governor.standing(Caller(id="team-a", allowance=limits(images=20)))
+    changed = await process.limiter.status(Caller(id="team-a", limits=make_limits(images=20)))
     assert changed is not None
     assert changed.images is not None
     assert (20, (3, 1)) == (changed.images.limit, process.table.round_trips)
@@ -223,9 +223,9 @@ async def test_standing_is_left_out_where_the_store_is_down() -> None:
     """It is asked once, and then not for five seconds: nobody is kept waiting again and again."""
     process = Process()
     process.table.down = True
-    caller = Caller(id="team-a", allowance=limits(images=10))
-    assert await process.governor.standing(caller) is None
-    assert await process.governor.standing(caller) is None
+    caller = Caller(id="team-a", limits=make_limits(images=10))
+    assert await process.limiter.status(caller) is None
+    assert await process.limiter.status(caller) is None
     assert (1, 0) == process.table.round_trips
 
 
@@ -233,11 +233,11 @@ async def test_standing_is_left_out_after_a_call_that_could_not_be_let_through()
     """Who was told that limits cannot be checked does not wait once more for the headers."""
     process = Process()
     process.table.down = True
-    allowance = limits(images=10)
+    limits = make_limits(images=10)
     with pytest.raises(LimitsUnavailable):
-        await process.admit(allowance)
+        await process.admit(limits)
     tries = process.table.round_trips
-    assert await process.governor.standing(Caller(id="team-a", allowance=allowance)) is None
+    assert await process.limiter.status(Caller(id="team-a", limits=limits)) is None
     assert tries == process.table.round_trips
 
 
@@ -247,7 +247,7 @@ async def test_standing_waits_a_bounded_time(monkeypatch: pytest.MonkeyPatch) ->
     process = Process(patience=0.02)
     hanging = asyncio.Event()
     process.table.before_read = hanging.wait  # type: ignore[assignment]
-    assert await process.governor.standing(Caller(id="team-a", allowance=limits(images=10))) is None
+    assert await process.limiter.status(Caller(id="team-a", limits=make_limits(images=10))) is None
     hanging.set()
     await process.at_rest()
 
@@ -256,11 +256,11 @@ async def test_only_so_many_standings_are_remembered() -> None:
     """Of the key that was seen longest ago nothing is kept."""
     process = Process()
     for number in range(MAX_CACHED_STATUSES + 1):
-        await process.admit(limits(images=1), key=f"key-{number}")
+        await process.admit(make_limits(images=1), key=f"key-{number}")
     reads, _ = process.table.round_trips
-    await process.governor.standing(Caller(id="key-1", allowance=limits(images=1)))
-    await process.governor.standing(Caller(id="key-0", allowance=limits(images=1)))
-    assert (reads + 1, MAX_CACHED_STATUSES) == (process.table.reads, len(process.governor._seen))
+    await process.limiter.status(Caller(id="key-1", limits=make_limits(images=1)))
+    await process.limiter.status(Caller(id="key-0", limits=make_limits(images=1)))
+    assert (reads + 1, MAX_CACHED_STATUSES) == (process.table.reads, len(process.limiter._seen))
 
 
 async def test_usage_is_an_error_where_the_store_is_down() -> None:
@@ -268,18 +268,18 @@ async def test_usage_is_an_error_where_the_store_is_down() -> None:
     process = Process()
     process.table.down = True
     with pytest.raises(LimitsUnavailable):
-        await process.governor.usage(Caller(id="team-a", allowance=limits(images=10)))
+        await process.limiter.usage(Caller(id="team-a", limits=make_limits(images=10)))
 
 
 async def test_nothing_is_left_of_a_key_at_rest() -> None:
     """A thousand keys later there is no desk and no task."""
     process = Process()
     for number in range(1000):
-        admission = await process.admit(limits(images=1), key=f"key-{number}")
+        admission = await process.admit(make_limits(images=1), key=f"key-{number}")
         assert admission is not None
-        process.governor.close(admission, Bill())
+        process.limiter.close(admission, Bill())
     await process.at_rest()
-    assert {} == process.governor._desks
+    assert {} == process.limiter._desks
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
@@ -290,28 +290,28 @@ async def test_the_end_of_the_process_settles_what_it_can() -> None:
         await asyncio.Event().wait()
 
     process = Process(wait=rest)
-    admission = await process.admit(limits(images=1))
+    admission = await process.admit(make_limits(images=1))
     assert admission is not None
     process.table.down = True
-    process.governor.close(admission, Bill())
+    process.limiter.close(admission, Bill())
     while process.table.reads < 2:  # noqa: ASYNC110 -- a table has no event to wait for
         await asyncio.sleep(0)
     process.table.down = False
-    await process.governor.flush(5)
+    await process.limiter.flush(5)
     account = (await QuotaStore(process.table.inner, "team-a").read()).account
-    assert (0, 0) == (account.standing(0, limits(images=1)).in_flight, process.governor.lost)
+    assert (0, 0) == (account.status(0, make_limits(images=1)).in_flight, process.limiter.lost)
 
 
 async def test_the_end_of_the_process_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be settled in time is counted and logged, and nothing goes on."""
     process = Process()
-    admission = await process.admit(limits(images=1))
+    admission = await process.admit(make_limits(images=1))
     assert admission is not None
     process.table.down = True
-    process.governor.close(admission, Bill())
-    await process.governor.flush(0.01)
+    process.limiter.close(admission, Bill())
+    await process.limiter.flush(0.01)
     await asyncio.sleep(0)
-    assert process.governor.lost == 1
+    assert process.limiter.lost == 1
     assert "Settlements lost: 1" in caplog.text
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
@@ -322,16 +322,16 @@ async def test_a_caller_who_leaves_at_any_moment_of_being_let_through() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     for turns in range(30):
         process = Process()
-        calling = asyncio.create_task(process.admit(limits(images=100)))
+        calling = asyncio.create_task(process.admit(make_limits(images=100)))
         for _ in range(turns):
             await asyncio.sleep(0)
         if calling.done():
             break
         calling.cancel()
         await asyncio.wait({calling})
-        await process.governor.flush(5)
+        await process.limiter.flush(5)
         account = (await QuotaStore(process.table.table(COUNTERS), "team-a").read()).account
-        standing = account.standing(0, limits(images=100))
-        assert (turns, 0) == (turns, standing.in_flight)
+        status = account.status(0, make_limits(images=100))
+        assert (turns, 0) == (turns, status.in_flight)
     assert turns > 3
     assert not faults

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Awaitable[Process]]
 
-TEAM_A = Caller(id="team-a", allowance=Limits(images=Rate(limit=LIMIT, window_seconds=3600)))
+TEAM_A = Caller(id="team-a", limits=Limits(images=Rate(limit=LIMIT, window_seconds=3600)))
 CALL_SECONDS = read_settings(environment("https://example.openai.azure.com")).limits.call
 
 
@@ -73,7 +73,7 @@ def go(process: Process) -> None:
     process.stdin.write(b"\n")
 
 
-def governor(tables: AzureTables, later: dt.timedelta = dt.timedelta()) -> Limiter:
+def limiter(tables: AzureTables, later: dt.timedelta = dt.timedelta()) -> Limiter:
     """A governor whose clock is so much later than now."""
     return Limiter(
         tables, call_seconds=CALL_SECONDS, now=lambda: utc_now() + later, wait=asyncio.sleep, chance=lambda: 0.5
@@ -82,7 +82,7 @@ def governor(tables: AzureTables, later: dt.timedelta = dt.timedelta()) -> Limit
 
 async def test_exactly_as_many_get_through_as_may(start: Start, azure_tables: AzureTables) -> None:
     """Fifty calls from four processes at the same time, on one key with twenty pictures left: twenty draw."""
-    before = governor(azure_tables)
+    before = limiter(azure_tables)
     admission = await before.admit(TEAM_A, plan(step("a")), LIMIT - 20)
     assert admission is not None
     drawn = Charge(deployment="a", nanos=None, basis=Basis.UNKNOWN, images=LIMIT - 20)
@@ -98,9 +98,9 @@ async def test_exactly_as_many_get_through_as_may(start: Start, azure_tables: Az
         said = await heard(process)
         statuses.update(json.loads(await heard(process) if said == "asked" else said))
     assert {200: 20, 429: 30} == statuses
-    standing = await governor(azure_tables).usage(TEAM_A)
-    assert standing.images is not None
-    assert (0, 0) == (standing.images.remaining, standing.in_flight)
+    status = await limiter(azure_tables).usage(TEAM_A)
+    assert status.images is not None
+    assert (0, 0) == (status.images.remaining, status.in_flight)
 
 
 async def test_what_a_dead_process_held_is_given_back(start: Start, azure_tables: AzureTables) -> None:
@@ -111,8 +111,8 @@ async def test_what_a_dead_process_held_is_given_back(start: Start, azure_tables
     assert await heard(process) == "asked"
     process.kill()
     await process.wait()
-    early = governor(azure_tables, dt.timedelta(seconds=CALL_SECONDS))
+    early = limiter(azure_tables, dt.timedelta(seconds=CALL_SECONDS))
     with pytest.raises(RateLimited):
         await early.admit(TEAM_A, plan(step("a")), LIMIT - 9)
-    late = governor(azure_tables, dt.timedelta(seconds=CALL_SECONDS + 60))
+    late = limiter(azure_tables, dt.timedelta(seconds=CALL_SECONDS + 60))
     assert await late.admit(TEAM_A, plan(step("a")), LIMIT - 9)

@@ -15,7 +15,7 @@ from core.limits.limit_status import RateStatus
 from core.limits.quota import MAX_EXPIRED, MAX_IN_FLIGHT, Quota, UnknownVersion
 from core.limits.reservations import Reservation, Settlement
 from core.storage.table_rules import MAX_BYTES
-from tests.limits.asking import LEASE, NOW, ask, limits, moment, reserved, settlement
+from tests.limits.asking import LEASE, NOW, ask, make_limits, moment, reserved, settlement
 
 MINUTE = 60_000
 BUCKET = 1_000
@@ -25,51 +25,51 @@ MORE_THAN_A_WINDOW = 70
 
 
 def images_left(account: Quota, now: int = NOW, *, images: int = 10) -> int:
-    allowance = limits(images=images)
-    account.advance(now, allowance)
-    standing = account.standing(now, allowance).images
-    assert standing is not None
-    return standing.remaining
+    limits = make_limits(images=images)
+    account.advance(now, limits)
+    status = account.status(now, limits).images
+    assert status is not None
+    return status.remaining
 
 
 def nanos_left(account: Quota, now: int = NOW, *, nanos: int = 100, window: BudgetWindow = BudgetWindow.MONTH) -> int:
-    allowance = limits(nanos=nanos, window=window)
-    account.advance(now, allowance)
-    standing = account.standing(now, allowance).budget
-    assert standing is not None
-    return standing.remaining_nanos
+    limits = make_limits(nanos=nanos, window=window)
+    account.advance(now, limits)
+    status = account.status(now, limits).budget
+    assert status is not None
+    return status.remaining_nanos
 
 
 def test_a_call_counts_from_its_reservation_on() -> None:
     """What a call asks for is taken before it goes upstream: one request, its pictures, and what it may cost."""
     account = Quota()
-    allowance = limits(requests=5, images=10, nanos=100)
-    reserved(account, ask(allowance, images=4, nanos=30))
-    standing = account.standing(NOW, allowance)
+    limits = make_limits(requests=5, images=10, nanos=100)
+    reserved(account, ask(limits, images=4, nanos=30))
+    status = account.status(NOW, limits)
     reset = (MINUTE + BUCKET) / 1000
-    assert RateStatus(limit=5, remaining=4, reset_seconds=reset) == standing.requests
-    assert RateStatus(limit=10, remaining=6, reset_seconds=reset) == standing.images
-    assert standing.budget is not None
+    assert RateStatus(limit=5, remaining=4, reset_seconds=reset) == status.requests
+    assert RateStatus(limit=10, remaining=6, reset_seconds=reset) == status.images
+    assert status.budget is not None
     assert (0, 30, 70) == (
-        standing.budget.spent_nanos,
-        standing.budget.reserved_nanos,
-        standing.budget.remaining_nanos,
+        status.budget.spent_nanos,
+        status.budget.reserved_nanos,
+        status.budget.remaining_nanos,
     )
-    assert standing.in_flight == 1
+    assert status.in_flight == 1
 
 
 def test_two_calls_at_the_last_cent() -> None:
     """Where there is money for one call, the second is not let through while the first is in flight."""
     account = Quota()
-    allowance = limits(nanos=10)
-    reserved(account, ask(allowance, nanos=10))
-    assert isinstance(account.admit(NOW, ask(allowance, nanos=10)), BudgetExceeded)
+    limits = make_limits(nanos=10)
+    reserved(account, ask(limits, nanos=10))
+    assert isinstance(account.admit(NOW, ask(limits, nanos=10)), BudgetExceeded)
 
 
 def test_what_was_not_drawn_is_given_back() -> None:
     """A settlement keeps the pictures that were drawn and what they cost, and gives back the rest."""
     account = Quota()
-    asked = ask(limits(images=10, nanos=100), images=4, nanos=40)
+    asked = ask(make_limits(images=10, nanos=100), images=4, nanos=40)
     reservation = reserved(account, asked)
     assert account.settle(settlement(asked, reservation, images=1, nanos=12), perhaps_done=False)
     assert (9, 88) == (images_left(account), nanos_left(account))
@@ -78,16 +78,16 @@ def test_what_was_not_drawn_is_given_back() -> None:
 def test_a_request_stays_counted() -> None:
     """A call that drew nothing was a request all the same."""
     account = Quota()
-    allowance = limits(requests=1)
-    asked = ask(allowance)
+    limits = make_limits(requests=1)
+    asked = ask(limits)
     account.settle(settlement(asked, reserved(account, asked), images=0), perhaps_done=False)
-    assert isinstance(account.admit(NOW, ask(allowance)), RateLimited)
+    assert isinstance(account.admit(NOW, ask(limits)), RateLimited)
 
 
 def test_pictures_count_from_when_the_call_was_let_through() -> None:
     """However long drawing took, pictures leave the window one window after the call was let through."""
     account = Quota()
-    asked = ask(limits(images=10), images=4)
+    asked = ask(make_limits(images=10), images=4)
     reservation = reserved(account, asked)
     account.settle(settlement(asked, reservation), perhaps_done=False)
     freed = NOW + BUCKET + MINUTE
@@ -97,7 +97,7 @@ def test_pictures_count_from_when_the_call_was_let_through() -> None:
 def test_a_call_in_flight_leaves_the_window_like_one_that_has_ended() -> None:
     """A call that takes longer than the window does not hold its pictures for longer."""
     account = Quota()
-    reserved(account, ask(limits(images=10), images=4))
+    reserved(account, ask(make_limits(images=10), images=4))
     freed = NOW + BUCKET + MINUTE
     assert (6, 10) == (images_left(account, freed - 1), images_left(account, freed))
 
@@ -106,7 +106,7 @@ def test_money_is_spent_on_the_day_of_the_reservation() -> None:
     """A call that began before midnight is charged to the day that has ended, and to the month that has not."""
     account = Quota()
     before, after = moment("2026-11-22T23:59:50"), moment("2026-11-23T00:00:10")
-    asked = ask(limits(nanos=100), nanos=40)
+    asked = ask(make_limits(nanos=100), nanos=40)
     reservation = reserved(account, asked, before)
     assert nanos_left(account, after, window=BudgetWindow.DAY) == 100
     account.settle(settlement(asked, reservation, nanos=30), perhaps_done=False)
@@ -125,22 +125,22 @@ def test_money_is_spent_on_the_day_of_the_reservation() -> None:
 def test_a_budget_is_whole_again_when_its_window_turns(window: BudgetWindow, last: str, first: str) -> None:
     """In the last millisecond nothing is left; in the next one everything is."""
     account = Quota()
-    allowance = limits(nanos=10, window=window)
-    asked = ask(allowance, nanos=10)
+    limits = make_limits(nanos=10, window=window)
+    asked = ask(limits, nanos=10)
     account.settle(settlement(asked, reserved(account, asked, moment(last)), nanos=10), perhaps_done=False)
-    denial = account.admit(moment(last), ask(allowance, nanos=1))
+    denial = account.admit(moment(last), ask(limits, nanos=1))
     assert isinstance(denial, BudgetExceeded)
     assert f"it renews at {dt.datetime.fromisoformat(first):%Y-%m-%dT%H:%M:%SZ}" in denial.message
-    reserved(account, ask(allowance, nanos=10), moment(first))
+    reserved(account, ask(limits, nanos=10), moment(first))
 
 
 def test_a_total_is_never_whole_again() -> None:
     """A budget for a key's whole life says so."""
     account = Quota()
-    allowance = limits(nanos=10, window=BudgetWindow.TOTAL)
-    asked = ask(allowance, nanos=10)
+    limits = make_limits(nanos=10, window=BudgetWindow.TOTAL)
+    asked = ask(limits, nanos=10)
     account.settle(settlement(asked, reserved(account, asked), nanos=10), perhaps_done=False)
-    denial = account.admit(moment("2036-01-01T00:00"), ask(allowance, nanos=1))
+    denial = account.admit(moment("2036-01-01T00:00"), ask(limits, nanos=1))
     assert isinstance(denial, BudgetExceeded)
     assert "does not renew" in denial.message
 
@@ -148,7 +148,7 @@ def test_a_total_is_never_whole_again() -> None:
 def test_a_window_that_is_changed_counts_at_once() -> None:
     """Money is counted for all windows, whichever the budget has."""
     account = Quota()
-    asked = ask(limits(nanos=100, window=BudgetWindow.DAY), nanos=40)
+    asked = ask(make_limits(nanos=100, window=BudgetWindow.DAY), nanos=40)
     account.settle(settlement(asked, reserved(account, asked), nanos=40), perhaps_done=False)
     assert dict.fromkeys(BudgetWindow, 60) == {window: nanos_left(account, window=window) for window in BudgetWindow}
 
@@ -156,16 +156,16 @@ def test_a_window_that_is_changed_counts_at_once() -> None:
 def test_a_call_may_cost_more_than_was_expected() -> None:
     """Then the next one is not let through, however cheap it is."""
     account = Quota()
-    allowance = limits(nanos=10)
-    asked = ask(allowance, nanos=10)
+    limits = make_limits(nanos=10)
+    asked = ask(limits, nanos=10)
     account.settle(settlement(asked, reserved(account, asked), nanos=11), perhaps_done=False)
     assert nanos_left(account, nanos=10) == -1
-    assert isinstance(account.admit(NOW, ask(allowance, nanos=0)), BudgetExceeded)
+    assert isinstance(account.admit(NOW, ask(limits, nanos=0)), BudgetExceeded)
 
 
 def test_more_pictures_than_the_limit_never_pass() -> None:
     """A call for more than the whole limit is told that waiting does not help, and no SDK tries again."""
-    denial = Quota().admit(NOW, ask(limits(images=3), images=4))
+    denial = Quota().admit(NOW, ask(make_limits(images=3), images=4))
     assert isinstance(denial, RateLimited)
     assert ("n", False, {}) == (denial.param, denial.retry_safe, denial.headers)
     assert denial.message == (
@@ -177,24 +177,24 @@ def test_more_pictures_than_the_limit_never_pass() -> None:
 def test_a_denial_names_the_limit_and_the_time() -> None:
     """Seconds are rounded up, milliseconds are exact; and nothing is counted."""
     account = Quota()
-    allowance = limits(requests=1, seconds=7_200)
-    reserved(account, ask(allowance))
-    denial = account.admit(NOW + 1, ask(allowance))
+    limits = make_limits(requests=1, seconds=7_200)
+    reserved(account, ask(limits))
+    denial = account.admit(NOW + 1, ask(limits))
     assert isinstance(denial, RateLimited)
     wait = 7_200_000 + 120_000 - 1
     assert {"retry-after": "7320", "retry-after-ms": str(wait)} == denial.headers
     assert denial.message == "This key may make at most 1 request in 2 hours; try again in 7,320 s"
     assert denial.retry_safe
-    standing = account.standing(NOW + 1, allowance)
-    assert standing.in_flight == 1
+    status = account.status(NOW + 1, limits)
+    assert status.in_flight == 1
 
 
 def test_the_longest_wait_counts() -> None:
     """Where requests and pictures are used up, the caller is told the time after which both are free."""
     account = Quota()
-    both = limits(requests=1, images=4)
+    both = make_limits(requests=1, images=4)
     reserved(account, ask(both, images=4))
-    reserved(account, ask(limits(images=10), images=0), NOW + 5 * BUCKET)
+    reserved(account, ask(make_limits(images=10), images=0), NOW + 5 * BUCKET)
     denial = account.admit(NOW + 5 * BUCKET, ask(both, images=1))
     assert isinstance(denial, RateLimited)
     assert denial.headers["retry-after"] == "56"
@@ -203,43 +203,43 @@ def test_the_longest_wait_counts() -> None:
 def test_what_no_waiting_mends_is_said_first() -> None:
     """More than the limit comes before the budget, the budget before a wait."""
     account = Quota()
-    allowance = limits(requests=1, images=3, nanos=10)
-    reserved(account, ask(allowance, nanos=10))
-    never = account.admit(NOW, ask(allowance, images=4, nanos=1))
+    limits = make_limits(requests=1, images=3, nanos=10)
+    reserved(account, ask(limits, nanos=10))
+    never = account.admit(NOW, ask(limits, images=4, nanos=1))
     assert isinstance(never, RateLimited)
     assert not never.retry_safe
-    assert isinstance(account.admit(NOW, ask(allowance, nanos=1)), BudgetExceeded)
+    assert isinstance(account.admit(NOW, ask(limits, nanos=1)), BudgetExceeded)
 
 
 def test_a_lease_that_is_over_gives_back() -> None:
     """What a process reserved and did not settle is free again at the end of the lease, and not a moment before."""
     account = Quota()
-    allowance = limits(images=4, nanos=10, seconds=3_600)
-    reserved(account, ask(allowance, images=4, nanos=10))
-    early = account.admit(NOW + LEASE - 1, ask(allowance, images=4, nanos=10))
+    limits = make_limits(images=4, nanos=10, seconds=3_600)
+    reserved(account, ask(limits, images=4, nanos=10))
+    early = account.admit(NOW + LEASE - 1, ask(limits, images=4, nanos=10))
     assert isinstance(early, BudgetExceeded)
-    reserved(account, ask(allowance, images=4, nanos=10), NOW + LEASE)
+    reserved(account, ask(limits, images=4, nanos=10), NOW + LEASE)
 
 
 def test_a_call_that_is_settled_after_its_lease_is_charged_once() -> None:
     """Its reservation was given back meanwhile; it is charged all the same, and only the first time."""
     account = Quota()
-    allowance = limits(images=10, nanos=100, seconds=3_600)
-    asked = ask(allowance, images=4, nanos=40)
+    limits = make_limits(images=10, nanos=100, seconds=3_600)
+    asked = ask(limits, images=4, nanos=40)
     reservation = reserved(account, asked)
-    account.advance(NOW + LEASE, allowance)
+    account.advance(NOW + LEASE, limits)
     late = settlement(asked, reservation, nanos=40)
     assert account.settle(late, perhaps_done=True)
     assert not account.settle(late, perhaps_done=True)
-    standing = account.standing(NOW + LEASE, allowance)
-    assert standing.images is not None
-    assert (6, 60) == (standing.images.remaining, nanos_left(account, NOW + LEASE))
+    status = account.status(NOW + LEASE, limits)
+    assert status.images is not None
+    assert (6, 60) == (status.images.remaining, nanos_left(account, NOW + LEASE))
 
 
 def test_a_settlement_that_was_kept_is_not_made_again() -> None:
     """After a write whose fate was unknown, a reservation that is gone shows that it was made."""
     account = Quota()
-    asked = ask(limits(images=10, nanos=100), images=4, nanos=40)
+    asked = ask(make_limits(images=10, nanos=100), images=4, nanos=40)
     made = settlement(asked, reserved(account, asked), nanos=40)
     account.settle(made, perhaps_done=False)
     assert not account.settle(made, perhaps_done=True)
@@ -248,7 +248,7 @@ def test_a_settlement_that_was_kept_is_not_made_again() -> None:
 
 def test_a_settlement_without_a_reservation_is_charged() -> None:
     """Where the counters were deleted meanwhile, what was spent is spent."""
-    asked = ask(limits(images=10), images=4)
+    asked = ask(make_limits(images=10), images=4)
     made = settlement(asked, reserved(Quota(), asked), nanos=40)
     account = Quota()
     assert account.settle(made, perhaps_done=False)
@@ -265,16 +265,16 @@ def test_giving_back_what_is_not_there_changes_nothing() -> None:
 def test_as_many_calls_in_flight_as_can_be_kept() -> None:
     """Beyond that a call is told to wait, in words; and the fullest account fits into one value of a row."""
     account = Quota()
-    allowance = limits(requests=10**9, images=10**9, nanos=10**16, seconds=86_400 * 31)
+    limits = make_limits(requests=10**9, images=10**9, nanos=10**16, seconds=86_400 * 31)
     for number in range(MORE_THAN_A_WINDOW):
-        asked = ask(allowance)
+        asked = ask(limits)
         at = NOW + number * 86_400 * 31 * 1000 // 60
         account.settle(settlement(asked, reserved(account, asked, at), nanos=10**13), perhaps_done=False)
     for _ in range(MAX_EXPIRED + 1):
-        reserved(account, ask(allowance, images=10, nanos=10**12), at)
+        reserved(account, ask(limits, images=10, nanos=10**12), at)
     for _ in range(MAX_IN_FLIGHT):
-        reserved(account, ask(allowance, images=10, nanos=10**12), at + LEASE)
-    denial = account.admit(at + LEASE, ask(allowance))
+        reserved(account, ask(limits, images=10, nanos=10**12), at + LEASE)
+    denial = account.admit(at + LEASE, ask(limits))
     assert isinstance(denial, RateLimited)
     assert denial.message == "This key has 500 calls in flight, which is the most; try again when some have ended"
     assert denial.headers["retry-after"] == "5"
@@ -319,7 +319,7 @@ steps = st.lists(
 def test_no_sequence_passes_a_limit(history: list[tuple[str, int, int, int, float]]) -> None:
     """Whatever is asked, settled or never settled: pictures in a window, and money, never pass what is allowed."""
     limit, budget = 8, 60
-    allowance = limits(images=limit, nanos=budget, window=BudgetWindow.TOTAL)
+    limits = make_limits(images=limit, nanos=budget, window=BudgetWindow.TOTAL)
     kept, now, spent = Quota().dump(), NOW, 0
     open_calls: dict[str, tuple[object, Reservation]] = {}
     log: dict[str, tuple[int, int]] = {}  # when it was let through, and how many pictures it may have drawn
@@ -327,7 +327,7 @@ def test_no_sequence_passes_a_limit(history: list[tuple[str, int, int, int, floa
         now += gap
         account = Quota.load(kept)
         if action == "ask":
-            asked = ask(allowance, images=images, nanos=nanos)
+            asked = ask(limits, images=images, nanos=nanos)
             answer = account.admit(now, asked)
             if isinstance(answer, Reservation):
                 open_calls[asked.id] = asked, answer

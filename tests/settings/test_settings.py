@@ -613,7 +613,7 @@ def test_key_defaults() -> None:
     """A key with an id and a hash allows no deployment, is active, and does not expire."""
     (key,) = read(GATEWAY_VIRTUAL_KEYS=[ENTRY]).keys
     assert ("team-a", "", HASH) == (key.id, key.name, key.key_sha256)
-    assert (frozenset(), True, None, UNLIMITED) == (key.deployments, key.active, key.expires_at, key.allowance)
+    assert (frozenset(), True, None, UNLIMITED) == (key.deployments, key.active, key.expires_at, key.limits)
 
 
 def test_a_whole_key() -> None:
@@ -636,7 +636,7 @@ def test_a_whole_key() -> None:
         images=Rate(limit=20, window_seconds=3600),
         budget=Budget(nanos=100_000_000, window=BudgetWindow.MONTH),
     )
-    assert expected == key.allowance
+    assert expected == key.limits
 
 
 def test_a_window_that_is_none() -> None:

@@ -17,7 +17,7 @@ async def kept(table) -> list[str]:
 
 async def test_the_row_that_was_written_longest_ago_goes() -> None:
     """Whatever its partition; reading a row does not keep it."""
-    table = MemoryTables(most_rows={"Ledger": 3}).table("Ledger")
+    table = MemoryTables(max_rows={"Ledger": 3}).table("Ledger")
     await table.change(Insert(row=row("1")))
     await table.change(Insert(row=row("2", "other")))
     await table.change(Insert(row=row("3")))
@@ -31,7 +31,7 @@ async def test_the_row_that_was_written_longest_ago_goes() -> None:
 
 async def test_writing_a_row_again_keeps_it() -> None:
     """What is added up in place stays, while what is written once goes."""
-    table = MemoryTables(most_rows={"Ledger": 2}).table("Ledger")
+    table = MemoryTables(max_rows={"Ledger": 2}).table("Ledger")
     (sums,) = await table.change(Put(row=row("sums", n=0)))
     for number in range(5):
         (sums, _) = await table.change(Replace(row=row("sums", etag=sums.etag, n=number)), Put(row=row(f"c{number}")))
@@ -40,7 +40,7 @@ async def test_writing_a_row_again_keeps_it() -> None:
 
 async def test_a_row_that_went_is_gone_for_its_writer() -> None:
     """It cannot be replaced, only written anew."""
-    table = MemoryTables(most_rows={"Ledger": 1}).table("Ledger")
+    table = MemoryTables(max_rows={"Ledger": 1}).table("Ledger")
     (held,) = await table.change(Put(row=row("1")))
     await table.change(Put(row=row("2")))
     with pytest.raises(Changed):
@@ -49,7 +49,7 @@ async def test_a_row_that_went_is_gone_for_its_writer() -> None:
 
 async def test_other_tables_have_no_bound() -> None:
     """Only those that are named."""
-    table = MemoryTables(most_rows={"Ledger": 1}).table("Keys")
+    table = MemoryTables(max_rows={"Ledger": 1}).table("Keys")
     await table.change(Put(row=row("1")), Put(row=row("2")))
     assert ["1", "2"] == await kept(table)
 

@@ -22,7 +22,7 @@ class Clock:
 async def test_a_blob_is_gone_when_its_time_is_over() -> None:
     """At that very moment, and its room is free for others with the next write."""
     clock = Clock()
-    container = MemoryBlobs(clock, most_bytes=10).container("a")
+    container = MemoryBlobs(clock, max_bytes=10).container("a")
     await container.put("x", [b"12345678"], content_type="image/png", expires_at=NOW + dt.timedelta(hours=1))
     clock.now += dt.timedelta(hours=1)
     assert await container.get("x") is None
@@ -32,7 +32,7 @@ async def test_a_blob_is_gone_when_its_time_is_over() -> None:
 
 async def test_the_oldest_go_first_when_there_is_no_room() -> None:
     """The bound counts all containers of a store together."""
-    blobs = MemoryBlobs(Clock(), most_bytes=10)
+    blobs = MemoryBlobs(Clock(), max_bytes=10)
     for name in ("x", "y", "z"):
         await blobs.container(name).put(name, [b"1234"], content_type="text/plain")
     assert await blobs.container("x").get("x") is None
@@ -42,14 +42,14 @@ async def test_the_oldest_go_first_when_there_is_no_room() -> None:
 
 async def test_a_blob_that_is_too_large_is_not_kept() -> None:
     """It does not stay above the bound."""
-    container = MemoryBlobs(Clock(), most_bytes=10).container("a")
+    container = MemoryBlobs(Clock(), max_bytes=10).container("a")
     await container.put("x", [b"123456", b"789012"], content_type="text/plain")
     assert await container.get("x") is None
 
 
 async def test_a_write_takes_the_place_of_what_was_there() -> None:
     """And its size is counted once."""
-    container = MemoryBlobs(Clock(), most_bytes=10).container("a")
+    container = MemoryBlobs(Clock(), max_bytes=10).container("a")
     for _ in range(5):
         await container.put("x", [memoryview(b"123"), b"456"], content_type="text/plain")
     kept = await container.get("x")
