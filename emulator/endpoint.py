@@ -20,7 +20,6 @@ from emulator.calls import Call, Calls, Kind
 from emulator.deployment_names import Deployment, NamedFault, parse_deployment, parse_fault
 from emulator.errors import HttpResponse, RequestRefused
 from emulator.exchange import ClientDisconnected, Exchange, read_body
-from emulator.families import Engine
 from emulator.faults import Effect, Failure
 from emulator.image_response import Generator, ResponseOptions, send_images
 from emulator.managed_identity import answer_token_request
@@ -29,7 +28,6 @@ from emulator.validation import ImageRequest, validate
 
 _DATED_VERSION = re.compile(r"20\d\d-[01]\d-[0-3]\d(-preview)?")
 _V1_VERSIONS = ("v1", "preview", "latest", None)
-_FIRST_WITH_GPT_IMAGE = "2025-04-01"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +100,8 @@ class Endpoint:
         if isinstance(effect, Failure):
             await _fail(exchange, effect)
             return
+        if effect.refused_key in call.body:
+            raise RequestRefused(errors.unknown_parameter(effect.refused_key))
         generator = Generator(
             seconds=self.service.picture_seconds, store=self.service.store, base_url=str(request.base_url)
         )
@@ -162,8 +162,7 @@ def _find_deployment(call: Call) -> Deployment:
     if not deployment:
         raise RequestRefused(errors.deployment_not_found())
     call.model = deployment.family.name
-    too_old = call.kind == "deployment" and (call.api_version or "") < _FIRST_WITH_GPT_IMAGE
-    if too_old and deployment.family.engine is not Engine.DALL_E:
+    if call.kind == "deployment" and (call.api_version or "") < deployment.family.min_api_version:
         raise RequestRefused(errors.wrong_operation(deployment.family.name))
     return deployment
 

@@ -79,9 +79,9 @@ def deployment_not_found() -> HttpResponse:
 
 
 def wrong_operation(model: str) -> HttpResponse:
-    """400: the api-version is older than the model."""
+    """404: the api-version is older than the model."""
     return error(
-        400,
+        404,
         code="OperationNotSupported",
         message=f"The imagegenerations operation does not work with the specified model, {model}. "
         "Please choose different model and try again.",

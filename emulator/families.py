@@ -45,6 +45,10 @@ class Family:
     formats: tuple[str, ...] = ()
     checks_model: bool = False
     """Whether a body `model` on the deployment path must be a model's name (reports on gpt-image-2)."""
+    min_api_version: str = "2025-04-01"
+    """The oldest date that the deployment path takes as `api-version` (with or without `-preview`)."""
+    tokens_by_pixels: bool = False
+    """Whether output tokens follow from the pixels by a formula, and not from a table of sizes."""
 
 
 _DALL_E_KEYS = frozenset({"model", "prompt", "n", "size", "quality", "style", "response_format", "user"})
@@ -86,6 +90,7 @@ def _gpt_image(
         backgrounds=backgrounds,
         formats=("png", "jpeg"),  # Azure's page: no webp
         checks_model=checks_model,
+        tokens_by_pixels=free_sizes is not None,
     )
 
 
@@ -121,6 +126,7 @@ _DALL_E_3 = Family(
     qualities=("standard", "hd"),
     usual_quality="standard",
     formats=("png",),
+    min_api_version="2023-12-01",  # 2023-12-01-preview brought DALL-E 3 to this path
 )
 
 FAMILIES = {

@@ -5,6 +5,8 @@ quoted in public issue reports, November 2026.
 """
 
 import time
+from codecs import BOM_UTF8
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -20,6 +22,7 @@ REDIRECT_TARGET = "/openai/deployments/gpt-image-1--redirected/images/generation
 _VIOLENCE = {"violence": {"filtered": True, "severity": "medium"}}
 _SAFETY = "Your request was rejected as a result of our safety system."
 _BLOCKED = "Your request was rejected by the safety system."
+_UNASKED_BODY = b'{"created":1,"data":[{"b64_json":"bm90IHlvdXJz"}]}'
 _PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body><h1>{0}</h1></body>\r\n</html>\r\n"
 
 
@@ -42,6 +45,17 @@ def content_filter() -> HttpResponse:
     """400: the content filter refuses the picture that was made; older words."""
     error = {"code": "contentFilter", "message": "Your task failed as a result of our safety system."}
     return HttpResponse(400, orjson.dumps({"created": int(time.time()), "error": error}))
+
+
+def responsible_ai() -> HttpResponse:
+    """400: the content filter refuses the prompt, and says so in the outer code."""
+    return errors.error(
+        400,
+        code="ResponsibleAIPolicyViolation",
+        message=f"{_SAFETY} Your prompt may contain text that is not allowed by our safety system.",
+        param="prompt",
+        innererror={"code": "ResponsibleAIPolicyViolation", "content_filter_result": _VIOLENCE},
+    )
 
 
 def moderation_blocked() -> HttpResponse:
@@ -80,8 +94,14 @@ def too_many_requests_for_20_seconds() -> HttpResponse:
     return too_many_requests(retry_after="20", retry_after_ms="20000")
 
 
+def insufficient_quota() -> HttpResponse:
+    """429 that no wait will cure."""
+    code = "insufficient_quota"
+    return errors.error(429, code=code, type=code, message="The account has no quota left.", param=None)
+
+
 def http_date(seconds: int) -> str:
-    """Return the time some seconds ahead as HTTP writes it (RFC 9110, 5.6.7)."""
+    """Return the time so many seconds from now as HTTP writes it (RFC 9110, 5.6.7)."""
     return formatdate(time.time() + seconds, usegmt=True)
 
 
@@ -101,6 +121,11 @@ def html_page(status: int) -> HttpResponse:
     return HttpResponse(status, _PAGE.format(f"{status} {HTTPStatus(status).phrase}").encode(), (HTML,))
 
 
+def with_byte_order_mark(response: HttpResponse) -> HttpResponse:
+    """Put a byte order mark before the body."""
+    return replace(response, body=BOM_UTF8 + response.body)
+
+
 def redirect() -> HttpResponse:
     """302 to a path on this host that would count as a call."""
     return HttpResponse(302, b"", (("location", REDIRECT_TARGET),))
@@ -111,30 +136,8 @@ def without_image(*items: dict[str, str]) -> HttpResponse:
     return HttpResponse(200, orjson.dumps({"created": int(time.time()), "data": items}), (JSON,))
 
 
-_EVENT = b"event: error\ndata: %s\n\n"
-_DATA = b"data: %s\n\n"
-_FAILED = "An error occurred."
-
-
-def error_event() -> bytes:
-    """Make the event in which a stream reports that it failed."""
-    return _EVENT % orjson.dumps({"type": "error", "message": _FAILED, "code": "server_error"})
-
-
-def rate_limit_event() -> bytes:
-    """Make the same event for a rate limit."""
-    message = "Rate limit reached for images."
-    return _EVENT % orjson.dumps({"type": "error", "message": message, "code": "rate_limit_exceeded"})
-
-
-def bare_error_event(code: str = "server_error", kind: str = "server_error", message: str = _FAILED) -> bytes:
-    """Make such an event without an `event:` line, the error inside `error`."""
-    return _DATA % orjson.dumps({"error": {"message": message, "type": kind, "code": code}})
-
-
-def moderation_event() -> bytes:
-    """Make the event by which GPT-image's moderation ends a stream."""
-    return bare_error_event("moderation_blocked", IMAGE_USER_ERROR, _BLOCKED)
-
-
-EVENT_THAT_IS_NOT_JSON = b"event: image_generation.completed\ndata: {<not JSON>\n\n"
+UNASKED_RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(_UNASKED_BODY),
+    _UNASKED_BODY,
+)
+"""A whole response that belongs to no request."""

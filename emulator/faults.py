@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from emulator import errors
 from emulator import fault_responses as responses
+from emulator.error_events import ERRORS, NOT_JSON, bare_error_event, error_event, flat_error_event
 from emulator.errors import TEXT, HttpResponse
 from emulator.event_stream import StreamEnd, StreamOptions
 from emulator.image_response import ResponseOptions
@@ -86,8 +87,12 @@ def _stream(**options: Any) -> Callable[[int], Effect]:
     return lambda _: ResponseOptions(stream=StreamOptions(**options))
 
 
-def _end_after(end: StreamEnd, error_event: bytes = b"") -> Callable[[int], Effect]:
-    return lambda count: ResponseOptions(stream=StreamOptions(end=end, max_partials=count, error_event=error_event))
+def _end_after(end: StreamEnd, event: bytes = b"") -> Callable[[int], Effect]:
+    return lambda count: ResponseOptions(stream=StreamOptions(end=end, max_partials=count, error_event=event))
+
+
+def _error_after(event: bytes) -> Callable[[int], Effect]:
+    return _end_after(StreamEnd.ERROR, event)
 
 
 def _rows(calls: Calls, *rows: tuple[str, str, Callable[[int], Effect]]) -> tuple[Fault, ...]:
@@ -99,6 +104,12 @@ _REFUSED = _rows(
     ("content-policy", "400 content_policy_violation with inner_error", _respond(responses.content_policy)),
     ("content-filter", "400 contentFilter", _respond(responses.content_filter)),
     ("moderation-blocked", "400 moderation_blocked", _respond(responses.moderation_blocked)),
+    ("responsible-ai", "400 ResponsibleAIPolicyViolation, the outer code", _respond(responses.responsible_ai)),
+    (
+        "moderation-blocked-bom",
+        "400 moderation_blocked after a byte order mark",
+        lambda _: Failure(action=responses.with_byte_order_mark(responses.moderation_blocked())),
+    ),
     ("refused-403", "403 content_policy_violation", _respond(responses.content_policy, 403)),
     ("unknown-parameter", "400 unknown_parameter", _respond(errors.unknown_parameter, "prompt")),
     ("invalid-payload", "400 invalidPayload", _respond(errors.invalid_property, "quality")),
@@ -107,6 +118,8 @@ _REFUSED = _rows(
     ("403", "403 Forbidden: network rules", _respond(responses.forbidden, responses.NO_PUBLIC_ACCESS)),
     ("blocked", "403 Forbidden: resource blocked", _respond(responses.forbidden, responses.RESOURCE_BLOCKED)),
     ("404", "404 DeploymentNotFound", _respond(errors.deployment_not_found)),
+    ("404-operation", "404 OperationNotSupported", _respond(errors.wrong_operation, "gpt-image-1")),
+    ("404-resource", "404 Resource not found", _respond(errors.resource_not_found)),
     ("413", "413", _respond(responses.server_error, 413)),
     ("422", "422", _respond(responses.server_error, 422)),
 )
@@ -118,6 +131,12 @@ _THROTTLED = _rows(
     ("429-retry-after-N", "429, retry-after: N", _throttle("retry_after")),
     ("429-retry-after-ms-N", "429, retry-after-ms: N", _throttle("retry_after_ms")),
     ("429-retry-after-date-N", "429, retry-after: the date in N s", _throttle("retry_after", responses.http_date)),
+    (
+        "429-retry-after-past-N",
+        "429, retry-after: the date N s ago",
+        _throttle("retry_after", lambda seconds: responses.http_date(-seconds)),
+    ),
+    ("429-insufficient-quota", "429 insufficient_quota", _respond(responses.insufficient_quota)),
     ("429-retry-after-nonsense", "429, retry-after: soon", _throttle("retry_after", lambda _: "soon")),
 )
 
@@ -162,41 +181,49 @@ _ODD = _rows(
     ("drip", "success in many small pieces", _options(drip=True, stream=StreamOptions(small_pieces=True))),
     ("text-plain", "success as text/plain", _options(content_type="text/plain; charset=utf-8")),
     ("gzip", "success, gzip, asked for or not", _options(gzip=True)),
+    ("bom", "success after a byte order mark", _options(byte_order_mark=True)),
     ("no-usage", "success without usage", _options(usage=False)),
+    ("cached-tokens-N", "N input tokens, half of them cached", lambda count: ResponseOptions(input_tokens=count)),
+    (
+        "no-response_format",
+        "unknown_parameter where it is given",
+        _options(refused_key="response_format"),
+    ),
+    ("no-style", "unknown_parameter where it is given", _options(refused_key="style")),
     ("unknown-field", "success with fields nobody knows", _options(unknown_fields=True)),
     ("bytes-N", "N characters of base64 noise, at once", lambda size: ResponseOptions(noise_characters=size)),
+)
+
+_WITHHELD = _rows(
+    "every",
+    ("withheld", '"b64_json": null in each item and in the completed event', _options(withheld="all")),
+    ("withheld-filtered", "the same with filter results", _options(withheld="all", filter_results=True)),
+    ("withheld-first", '"b64_json": null in the first of n items', _options(withheld="first")),
+    ("withheld-first-filtered", "the same with filter results", _options(withheld="first", filter_results=True)),
+)
+
+_CONNECTION = _rows(
+    "every",
+    (
+        "unasked-response-N",
+        "success, and N microseconds later a second response that nobody asked for",
+        lambda number: ResponseOptions(afterwards=responses.UNASKED_RESPONSE, afterwards_seconds=number / 1_000_000),
+    ),
+    ("trailing-bytes-N", "success, and N bytes after its end", lambda count: ResponseOptions(afterwards=b"x" * count)),
 )
 
 _STREAMS = _rows(
     "stream",
     ("more-partials", "three partial images, whatever was requested", _options(partials=3)),
     ("stream-json", "plain JSON", _options(always_json=True)),
+    ("stream-json-bom", "plain JSON after a byte order mark", _options(always_json=True, byte_order_mark=True)),
     ("stream-cut-after-K", "K partials, EOF", _end_after(StreamEnd.EOF)),
+    ("stream-without-image", "a completed event without b64_json", _options(omit_image=True)),
     ("stream-cut-midway", "EOF inside the completed event's data", _stream(end=StreamEnd.MIDWAY)),
     ("stream-408-after-K", "K partials, closed (Azure after 60 s of silence)", _end_after(StreamEnd.CLOSE)),
     ("stream-reset-after-K", "K partials, RST", _end_after(StreamEnd.RESET)),
     ("stream-hang-after-K", "K partials, nothing more", _end_after(StreamEnd.HANG)),
-    ("stream-error-after-K", "K partials, event: error", _end_after(StreamEnd.ERROR, responses.error_event())),
-    (
-        "stream-error-bare-after-K",
-        "K partials, data: an error inside",
-        _end_after(StreamEnd.ERROR, responses.bare_error_event()),
-    ),
-    (
-        "stream-moderation-after-K",
-        "K partials, data: refused",
-        _end_after(StreamEnd.ERROR, responses.moderation_event()),
-    ),
-    (
-        "stream-429-after-K",
-        "K partials, rate_limit_exceeded",
-        _end_after(StreamEnd.ERROR, responses.rate_limit_event()),
-    ),
-    (
-        "stream-junk",
-        "partials, an event that is not JSON, EOF",
-        _stream(end=StreamEnd.ERROR, error_event=responses.EVENT_THAT_IS_NOT_JSON),
-    ),
+    ("stream-junk", "partials, an event that is not JSON, EOF", _stream(end=StreamEnd.ERROR, error_event=NOT_JSON)),
     ("stream-crlf", "lines end with CR LF", _stream(newline=b"\r\n")),
     ("stream-cr", "lines end with CR", _stream(newline=b"\r")),
     ("stream-tiny", "cut into pieces of odd sizes", _stream(small_pieces=True)),
@@ -210,5 +237,48 @@ _STREAMS = _rows(
     ),
 )
 
-FAULTS = (*_REFUSED, *_THROTTLED, *_FAILED, *_WRONG, *_BROKEN, *_ODD, *_STREAMS)
+_ERROR_EVENTS = _rows(
+    "stream",
+    ("stream-error-after-K", "K partials, event: error", _error_after(flat_error_event("server-error"))),
+    ("stream-429-after-K", "K partials, rate_limit_exceeded", _error_after(flat_error_event("rate-limit"))),
+    ("stream-error-bare-after-K", "K partials, data: an error inside", _error_after(bare_error_event("server-error"))),
+    ("stream-moderation-after-K", "K partials, data: refused", _error_after(bare_error_event("blocked"))),
+    (
+        "stream-rate-limit-retry-after-N",
+        "200 with retry-after: N, then event: error, rate_limit_exceeded",
+        lambda seconds: ResponseOptions(
+            headers=(("retry-after", str(seconds)),),
+            stream=StreamOptions(end=StreamEnd.ERROR, max_partials=0, error_event=error_event("rate-limit")),
+        ),
+    ),
+    *(
+        row
+        for name, error in ERRORS.items()
+        for row in (
+            (
+                f"stream-{name}-after-K",
+                f"K partials, event: error, {error['code']} inside error",
+                _error_after(error_event(name)),
+            ),
+            (
+                f"stream-{name}-no-event-line-after-K",
+                "the same without the event: line",
+                _error_after(error_event(name, event_line=False)),
+            ),
+        )
+    ),
+)
+
+FAULTS = (
+    *_REFUSED,
+    *_THROTTLED,
+    *_FAILED,
+    *_WRONG,
+    *_BROKEN,
+    *_ODD,
+    *_WITHHELD,
+    *_CONNECTION,
+    *_STREAMS,
+    *_ERROR_EVENTS,
+)
 """The whole table."""

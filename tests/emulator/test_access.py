@@ -25,10 +25,26 @@ async def test_a_date_is_a_version(azure, version):
     assert (await azure.draw(version=version)).status_code == 200
 
 
-async def test_old_versions_know_only_dall_e(azure):
+@pytest.mark.parametrize(
+    ("model", "version", "status"),
+    [
+        ("gpt-image-1", "2024-10-21", 404),
+        ("gpt-image-1", "2025-04-01-preview", 200),
+        ("gpt-image-2", "2025-03-01-preview", 404),
+        ("flux-1.1-pro", "2024-10-21", 404),
+        ("dall-e-3", "2024-10-21", 200),
+        ("dall-e-3", "2023-12-01-preview", 200),
+        ("dall-e-3", "2023-05-15", 404),
+    ],
+)
+async def test_each_family_has_a_least_version(azure, model, version, status):
     """2024-10-21, the last dated GA version, draws with DALL-E 3 and not with GPT-image."""
-    assert (await azure.draw("dall-e-3", version="2024-10-21")).status_code == 200
-    assert error(await azure.draw("gpt-image-1", version="2024-10-21"))["code"] == "OperationNotSupported"
+    answer = await azure.draw(model, version=version, headers={"x-emulator-fault": "bytes-4"})
+
+    assert (status, "OperationNotSupported" if status == 404 else None) == (
+        answer.status_code,
+        answer.json().get("error", {}).get("code"),
+    )
 
 
 @pytest.mark.parametrize("version", [None, "preview", "latest", "v1"])

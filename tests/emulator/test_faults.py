@@ -4,6 +4,7 @@ import time
 from email.utils import parsedate_to_datetime
 
 import httpx2
+import orjson
 import pytest
 
 from emulator.faults import FAULTS, find_fault
@@ -24,12 +25,16 @@ KINDS = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
         ("invalid-payload", 400, {"code": "invalidPayload"}),
         ("403", 403, {"code": "Forbidden"}),
         ("blocked", 403, {"code": "Forbidden"}),
+        ("responsible-ai", 400, {"code": "ResponsibleAIPolicyViolation", "param": "prompt"}),
         ("404", 404, {"code": "DeploymentNotFound"}),
+        ("404-operation", 404, {"code": "OperationNotSupported"}),
+        ("404-resource", 404, {"code": "404", "message": "Resource not found"}),
         ("408", 408, {"code": "408"}),
         ("408-after-1", 408, {"code": "408"}),
         ("413", 413, {"code": "413"}),
         ("422", 422, {"code": "422"}),
         ("429", 429, {"code": "429"}),
+        ("429-insufficient-quota", 429, {"code": "insufficient_quota", "type": "insufficient_quota"}),
         ("500", 500, {"code": "500"}),
         ("502", 502, {"code": "502"}),
         ("503", 503, {"code": "503"}),
@@ -101,6 +106,8 @@ async def test_answers_without_a_picture(azure):
         ("429", {"retry-after": "20", "retry-after-ms": "20000"}),
         ("429-bare", {}),
         ("429-retry-after-7", {"retry-after": "7"}),
+        ("429-retry-after-0", {"retry-after": "0"}),
+        ("429-insufficient-quota", {}),
         ("429-retry-after-ms-1500", {"retry-after-ms": "1500"}),
         ("429-retry-after-nonsense", {"retry-after": "soon"}),
     ],
@@ -112,11 +119,34 @@ async def test_when_to_come_back(azure, fault, expected):
     assert expected == {name: value for name, value in headers.items() if name.startswith("retry-after")}
 
 
-async def test_when_to_come_back_as_a_date(azure):
-    """`retry-after` may be an HTTP date."""
-    date = parsedate_to_datetime((await azure.fault("429-retry-after-date-30")).headers["retry-after"])
+@pytest.mark.parametrize(("fault", "seconds"), [("429-retry-after-date-30", 30), ("429-retry-after-past-30", -30)])
+async def test_when_to_come_back_as_a_date(azure, fault, seconds):
+    """`retry-after` may be an HTTP date, also one that has passed."""
+    date = parsedate_to_datetime((await azure.fault(fault)).headers["retry-after"])
 
-    assert date.timestamp() - time.time() == pytest.approx(30, abs=3)
+    assert date.timestamp() - time.time() == pytest.approx(seconds, abs=3)
+
+
+async def test_an_error_after_a_byte_order_mark(azure):
+    """A byte order mark may stand before the JSON of an error."""
+    marked = await azure.fault("moderation-blocked-bom")
+
+    assert marked.content.startswith(b"\xef\xbb\xbf{")
+    assert orjson.loads(marked.content[3:]) == (await azure.fault("moderation-blocked")).json()
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "value"),
+    [("response_format", "dall-e-3", "b64_json"), ("style", "dall-e-3", "natural")],
+)
+async def test_a_deployment_that_does_not_know_a_key(azure, key, model, value):
+    """A deployment may refuse a key that others of its family know, and is asked without it."""
+    deployment = f"{model}--fault-no-{key}"
+
+    refused = await azure.draw(deployment, **{key: value})
+
+    assert (400, "unknown_parameter", key) == (refused.status_code, error(refused)["code"], error(refused)["param"])
+    assert (await azure.draw(deployment)).status_code == 200
 
 
 async def test_a_redirect_leads_to_a_path_that_counts(azure):
@@ -162,7 +192,7 @@ async def test_half_an_answer(azure, fault, expected):
 @pytest.mark.parametrize("row", [row for row in FAULTS if row.calls != "every"], ids=lambda row: row.pattern)
 async def test_faults_of_the_other_kind_of_call_are_none(azure, row):
     """A fault for streams leaves plain JSON alone, and one for JSON leaves streams alone."""
-    name = row.pattern.replace("-K", "-1").replace("-MS", "-1")
+    name = row.pattern.replace("-K", "-1").replace("-MS", "-1").replace("-N", "-1")
     answer = await azure.fault(name, stream=row.calls == "json")
 
     good = answer.json()["data"] if row.calls == "stream" else events(answer)

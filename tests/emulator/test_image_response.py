@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.emulator.asking import PROMPT, VERSION
+from tests.emulator.asking import PROMPT, VERSION, events
 
 
 def picture(data: str) -> Image.Image:
@@ -46,12 +46,18 @@ async def test_gpt_image_answers_base64_and_what_was_decided(azure):
         ("gpt-image-1", {"quality": "low", "size": "1024x1536"}, 408),
         ("gpt-image-1", {"quality": "high", "size": "1536x1024"}, 6_208),
         ("gpt-image-1", {"quality": "low", "n": 3}, 3 * 272),
-        ("gpt-image-2", {"quality": "low", "size": "2048x2048"}, 4 * 272),
-        ("gpt-image-2.5-flare", {"quality": "max"}, 4_160),
+        ("gpt-image-2", {"quality": "low"}, 196),
+        ("gpt-image-2", {"quality": "medium"}, 1_756),
+        ("gpt-image-2", {"quality": "high"}, 7_024),
+        ("gpt-image-2", {"quality": "high", "size": "1536x1024"}, 5_488),
+        ("gpt-image-2", {"quality": "high", "size": "1024x1536"}, 5_488),
+        ("gpt-image-2", {"quality": "high", "size": "3840x2160"}, 13_342),
+        ("gpt-image-2", {"quality": "low", "size": "3472x1488"}, 201),
+        ("gpt-image-2.5-flare", {"quality": "max"}, 7_024),
     ],
 )
 async def test_output_tokens(azure, model, body, tokens):
-    """Output tokens follow the published table; other sizes count by their pixels."""
+    """Output tokens follow the published table; those of gpt-image-2 and later, the formula behind the list prices."""
     answer = await azure.draw(model, headers={"x-emulator-fault": "bytes-4"}, **body)
 
     assert tokens == answer.json()["usage"]["output_tokens"]
@@ -120,6 +126,55 @@ async def test_an_odd_answer_is_still_a_good_one(azure):
     assert (good["data"], False) == (no_usage["data"], "usage" in no_usage)
     unknown = (await azure.fault("unknown-field")).json()
     assert unknown["field_of_tomorrow"] == unknown["data"][0]["field_of_tomorrow"] == {"answer": 42}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_cached_input_tokens(azure, stream):
+    """`usage` may tell that a part of the input tokens was cached."""
+    answer = await azure.fault("cached-tokens-2000", stream=stream)
+
+    usage = events(answer)[-1].data["usage"] if stream else answer.json()["usage"]
+    assert (2_000, {"text_tokens": 2_000, "image_tokens": 0, "cached_tokens": 1_000}) == (
+        usage["input_tokens"],
+        usage["input_tokens_details"],
+    )
+    assert usage["total_tokens"] == 2_000 + usage["output_tokens"]
+
+
+async def test_a_byte_order_mark(azure):
+    """A byte order mark may stand before JSON and before a stream, and JSON may be the answer to a streaming call."""
+    for fault, stream in (("bom", False), ("bom", True), ("stream-json-bom", True)):
+        answer = await azure.fault(fault, stream=stream)
+        good = await azure.draw(stream=stream and fault == "bom")
+        assert answer.content[:3] == b"\xef\xbb\xbf"
+        assert answer.content[3:13] == good.content[:10]
+        assert answer.headers["content-type"] == good.headers["content-type"]
+
+
+FOUND = {"filtered": True, "severity": "medium"}
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+async def test_withheld_pictures(azure, filtered):
+    """A picture that was withheld is null, with the reason beside it or without: all of them, or some."""
+    suffix = "-filtered" if filtered else ""
+    all_withheld = (await azure.fault(f"withheld{suffix}", n=2)).json()["data"]
+    first, second = (await azure.fault(f"withheld-first{suffix}", n=2)).json()["data"]
+    streamed = events(await azure.fault(f"withheld{suffix}", stream=True, partial_images=1))[-1].data
+
+    for item in (*all_withheld, first, streamed):
+        assert item["b64_json"] is None
+        assert item.get("content_filter_results", {}).get("violence") == (FOUND if filtered else None)
+    picture(second["b64_json"])
+    assert (await azure.draw("dall-e-3--fault-withheld")).json()["data"] == [{"url": None}]
+
+
+async def test_a_completed_event_without_a_picture(azure):
+    """The completed event may have everything but the picture."""
+    completed = events(await azure.fault("stream-without-image", stream=True))[-1]
+
+    assert (completed.name, completed.data["type"]) == ("image_generation.completed",) * 2
+    assert "b64_json" not in completed.data
 
 
 async def test_gzip_comes_unasked(azure):

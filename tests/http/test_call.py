@@ -99,7 +99,7 @@ class TestApiVersion:
     async def test_old_versions_are_azures_business(self, gateway):
         """A version that the model does not know is Azure's to refuse."""
         response = await gateway.draw(QUICK, query={"api-version": "2024-10-21"})
-        assert (400, "OperationNotSupported", None) == said(response)
+        assert (404, "deployment_not_found", None) == said(response)
 
     @pytest.mark.parametrize(
         "version",

@@ -140,7 +140,7 @@ async def test_a_stream(gateway: House, tables: WatchedTables) -> None:
     await gateway.draw("second", **LOW, stream=True, partial_images=2)
 
     (call,) = await tables.calls(1)
-    assert (TEXT_IN * 5_000 + (272 + 200) * 30_000, "usage", 1, False) == cost(call)
+    assert (TEXT_IN * 5_000 + (196 + 200) * 30_000, "usage", 1, False) == cost(call)
     assert call["stream"]
     assert 0 <= call["first_event_ms"] <= call["latency_ms"]
 
@@ -158,7 +158,7 @@ PRICED = {
     "a broken connection, and a fallback": (
         "reset",
         {**LOW, "fallbacks": ["second"]},
-        (272 * 40_000 + TEXT_IN * 5_000 + 272 * 30_000, "estimate", 1, True),
+        (272 * 40_000 + TEXT_IN * 5_000 + 196 * 30_000, "estimate", 1, True),
     ),
 }
 
