@@ -24,7 +24,8 @@ from core.azure_openai.response_reader import Patience
 from core.azure_openai.token_source import AZURE_OPENAI, STORAGE, NoIdentity
 from core.call import Accounting
 from core.gateway import Gateway
-from core.idempotency import store
+from core.idempotency import repeats, store
+from core.idempotency.repeats import Repeats
 from core.idempotency.store import IdempotencyStore
 from core.images import hosting
 from core.images.hosting import ImageHosting
@@ -36,7 +37,9 @@ from core.jobs.store import QUEUE as JOB_QUEUE
 from core.jobs.store import TABLE as JOBS
 from core.jobs.store import JobStore
 from core.ledger.writer import LedgerWriter
+from core.limits.key_calls import KeyCalls
 from core.limits.limiter import LEASE_SLACK, Limiter
+from core.repeated_calls import RepeatedCalls
 from core.routes import Services
 from core.routing.circuit_breaker import CircuitBreaker
 from core.routing.executor import Executor
@@ -157,12 +160,22 @@ def compose(
         limits=settings.limits,
         heartbeat_seconds=settings.heartbeat_seconds,
         hosting=hosted,
-        idempotency=IdempotencyStore(
-            tables.table(store.TABLE),
-            stores.blobs.container(store.CONTAINER),
-            now=now,
-            lease=dt.timedelta(seconds=settings.limits.call + settings.limits.attempt) + LEASE_SLACK,
+        repeated=RepeatedCalls(
+            IdempotencyStore(
+                tables.table(store.TABLE),
+                stores.blobs.container(store.CONTAINER),
+                now=now,
+                lease=dt.timedelta(seconds=settings.limits.call + settings.limits.attempt) + LEASE_SLACK,
+            ),
+            Repeats(
+                None if settings.storage is None else tables.table(repeats.TABLE),
+                now=now,
+                linger_seconds=settings.linger_seconds,
+                repeat_seconds=settings.repeat_seconds,
+            ),
+            wait=wait,
         ),
+        key_calls=KeyCalls(settings.key_calls),
         jobs=jobs_api,
         clock=clock,
         wait=wait,

@@ -79,6 +79,9 @@ class CallContext:
         """The deployment that drew."""
         self.first_event_ms: int | None = None
         """Milliseconds until a stream's caller was sent the first image, finished or not."""
+        self.on_billed_error: Callable[[GatewayError], None] | None = None
+        """Told of the error that the caller gets, where it may have been billed."""
+        self.on_close: Callable[[], None] | None = None
         self._accounting = accounting
         self._admission: Admission | None = None
         self._bill: Bill | None = None
@@ -95,6 +98,20 @@ class CallContext:
         """Whether the call may be made again after a fault: nothing was sent that may be paid for."""
         return self.log.summary.costs_nothing
 
+    @property
+    def known_caller(self) -> Caller:
+        """The caller of a call that has been authenticated."""
+        if self.caller is None:
+            raise AssertionError("the call has not been authenticated")
+        return self.caller
+
+    @property
+    def known_request(self) -> ImageRequest:
+        """The request of a call that has been resolved."""
+        if self.request is None:
+            raise AssertionError("the call has not been resolved")
+        return self.request
+
     def note_first_event(self) -> None:
         """Note that an image is sent as an event."""
         if self.first_event_ms is None:
@@ -106,13 +123,11 @@ class CallContext:
         self, catalogue: Catalogue, request: ImageRequest, deployment: str, api_version: str | None
     ) -> RoutePlan:
         """Make the plan of a request: what is authorised, counted, logged and called. Raises GatewayError."""
-        if self.caller is None:
-            raise AssertionError("a call is resolved for its caller")
         self.request = request
         self.model_requested = request.model
         self.stream = request.streams
         self.api_version = api_version
-        self.plan = make_plan(catalogue, request, deployment, self.caller.may_call)
+        self.plan = make_plan(catalogue, request, deployment, self.known_caller.may_call)
         return self.plan
 
     async def reserve(self, *, overrun_seconds: float = 0.0) -> None:
@@ -120,10 +135,10 @@ class CallContext:
 
         Raises Forbidden, RateLimited, BudgetExceeded or LimitsUnavailable.
         """
-        if self.caller is None or self.request is None or self.plan is None:
+        if self.plan is None:
             raise AssertionError("a call reserves once it is resolved")
         self._admission = await self._accounting.limiter.admit(
-            self.caller, self.plan, self.request.images, overrun_seconds=overrun_seconds
+            self.known_caller, self.plan, self.known_request.images, overrun_seconds=overrun_seconds
         )
 
     @property
@@ -143,9 +158,7 @@ class CallContext:
 
     def take_over(self, hold: Mapping[str, int | str]) -> None:
         """Take the reservation that another process made."""
-        if self.caller is None:
-            raise AssertionError("a reservation belongs to a caller")
-        self._admission = Admission.of(self.caller, hold)
+        self._admission = Admission.of(self.known_caller, hold)
 
     async def reserve_anew_unless_held(self, hold: Mapping[str, int | str] | None, *, seconds: float) -> None:
         """Take over `hold` if it lasts for so many `seconds` more; else give it back, and reserve as a new call does.
@@ -162,16 +175,21 @@ class CallContext:
             self._admission = None
         await self.reserve(overrun_seconds=seconds)
 
+    def share(self, other: CallContext) -> None:
+        """Take part in the generation of a call whose caller has left, which pays for it."""
+        self.log = other.log
+        self._bill = NO_COST
+
     async def generate(self, executor: Executor, *, time: GenerationTime, show: Show | None = None) -> End:
         """Generate, and settle what that came to, whichever way it ends. Without `show` nobody sees partial images."""
-        if self.request is None or self.plan is None:
+        if self.plan is None:
             raise AssertionError("a call generates once it is resolved")
         try:
             return await executor.generate(
                 self.plan,
                 self.log,
-                images=self.request.images,
-                partials=self.request.partials,
+                images=self.known_request.images,
+                partials=self.known_request.partials,
                 api_version=self.api_version,
                 event_id=self.event_id,
                 time=time,
@@ -195,6 +213,8 @@ class CallContext:
         if self._is_closed:
             return
         self._is_closed = True
+        if self.on_close is not None:
+            self.on_close()
         bill = self.settle()
         record = self._record(status)
         record.write()
@@ -223,6 +243,8 @@ class CallContext:
         """Build the error body of contract §5, with the attempts where upstream was called."""
         self.outcome = error.code
         summary = self.log.summary
+        if self.on_billed_error is not None and not error.retry_safe and not summary.costs_nothing:
+            self.on_billed_error(error)
         return error_body(
             error,
             event_id=self.event_id,

@@ -19,9 +19,7 @@ from core.domain.request import DEPLOYMENT_NAME, parse_api_version, parse_reques
 from core.domain.response import HttpResponse, Stream
 from core.errors_http import guard
 from core.generation_task import GenerationTask, Shutdown
-from core.idempotency.key import accepts_duplicate, read_idempotency_key
-from core.idempotency.replay import StoredBody, release, replay, store_response
-from core.idempotency.store import IdempotencyClaim
+from core.idempotency.replay import StoredBody, release, store_response
 from core.images.hosting import NAME, CallHosting
 from core.jobs.http_api import prefers_job
 from core.responses.headers import limit_headers
@@ -37,11 +35,13 @@ if TYPE_CHECKING:
     from core.call import Accounting
     from core.deployments.catalogue import Catalogue
     from core.domain.http_request import HttpRequest
-    from core.idempotency.store import IdempotencyStore, StoredResponse
+    from core.idempotency.store import IdempotencyClaim
     from core.images.hosting import ImageHosting
     from core.jobs.http_api import JobsApi
+    from core.limits.key_calls import KeyCalls
     from core.limits.limit_status import LimitStatus
-    from core.routing.executor import End, Executor, TimeLimits
+    from core.repeated_calls import RepeatedCalls
+    from core.routing.executor import Executor, TimeLimits
 
 
 class Gateway:
@@ -57,7 +57,8 @@ class Gateway:
         limits: TimeLimits,
         heartbeat_seconds: float,
         hosting: ImageHosting,
-        idempotency: IdempotencyStore,
+        repeated: RepeatedCalls,
+        key_calls: KeyCalls,
         jobs: JobsApi,
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
@@ -70,7 +71,8 @@ class Gateway:
         self._limits = limits
         self._heartbeat_seconds = heartbeat_seconds
         self._hosting = hosting
-        self._idempotency = idempotency
+        self._repeated = repeated
+        self._key_calls = key_calls
         self._jobs = jobs
         self.clock = clock
         """Monotonic, in seconds; `HttpRequest.arrived_at` is by it."""
@@ -87,7 +89,10 @@ class Gateway:
             began_at=self.clock() if request.arrived_at is None else request.arrived_at,
         )
         try:
-            response = call.close_with(await guard(self._answer(request, call), call))
+            response = await guard(self._answer(request, call), call)
+            if response.status >= 400:
+                await self._repeated.flush(call)  # what a repeat gets is stored before it can come
+            response = call.close_with(response)
         except asyncio.CancelledError:
             call.close(status=None)
             raise
@@ -95,7 +100,8 @@ class Gateway:
         return response.with_headers({"x-request-id": call.event_id})
 
     async def _answer(self, request: HttpRequest, call: CallContext) -> HttpResponse:
-        call.caller = await self._authenticator.authenticate(read_credential(request.headers))
+        call.caller = caller = await self._authenticator.authenticate(read_credential(request.headers))
+        self._key_calls.check(caller.scope)
         deployment = request.parameters["deployment"]
         if DEPLOYMENT_NAME.fullmatch(deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
@@ -111,11 +117,14 @@ class Gateway:
         if self._shutdown.has_begun:
             raise Stopping(retry_safe=True)
         builder = ResponseBuilder(call, self._call_hosting(request, call))
-        claim = await self._claim(request, call, later=False)
+        claim = await self._repeated.claim(call, request.headers, later=False)
         if isinstance(claim, HttpResponse):
             return claim
+        if claim is None and (task := await self._repeated.pick_up(call, request.headers)) is not None:
+            return await self._respond(task, builder)
         try:
             await call.reserve(overrun_seconds=0.0 if claim is None else self._limits.attempt)
+            call.on_close = self._key_calls.take(call.known_caller.scope)
         except BaseException:
             await release(claim, event_id=call.event_id)
             raise
@@ -125,24 +134,22 @@ class Gateway:
             self._shutdown,
             call,
             seconds=self._seconds_left(call),
-            store=None if claim is None else self._storing(claim, builder),
+            store=None if claim is None else self._repeated.storing(claim, builder),
+            lingering=self._repeated.lingering(call) if claim is None else None,
         )
-        if call.stream:
+        return await self._respond(task, builder)
+
+    async def _respond(self, task: GenerationTask, builder: ResponseBuilder) -> HttpResponse:
+        if builder.call.stream:
             return await respond_stream(task, builder, heartbeat_seconds=self._heartbeat_seconds)
         return await respond_json(task, builder)
-
-    def _storing(self, claim: IdempotencyClaim, builder: ResponseBuilder) -> Callable[[End], Awaitable[None]]:
-        async def store(end: End) -> None:
-            await store_response(claim, await builder.build(end), event_id=builder.call.event_id, wait=self._wait)
-
-        return store
 
     async def _submit_job(self, request: HttpRequest, call: CallContext) -> HttpResponse:
         """Accept a job; under an idempotency key, once. Accepted whole or not at all, whoever leaves meanwhile."""
         base_url = self._base_url(request)
         if base_url is None:
             raise _no_address("Jobs answer with URLs, and this gateway has no address at which", "Prefer")
-        claim = await self._claim(request, call, later=True)
+        claim = await self._repeated.claim(call, request.headers, later=True)
         if isinstance(claim, HttpResponse):
             return claim
         return await uninterrupted(self._accept_job(request, call, base_url, claim))
@@ -162,36 +169,6 @@ class Gateway:
         if claim is not None:
             await store_response(claim, response, event_id=call.event_id, wait=self._wait)
         return response
-
-    async def _claim(
-        self, request: HttpRequest, call: CallContext, *, later: bool
-    ) -> IdempotencyClaim | HttpResponse | None:
-        """Claim the caller's idempotency key; or give the response that is stored under it. None: it sent no key."""
-        if call.caller is None or call.request is None:
-            raise AssertionError("a key is claimed once the call is resolved")
-        key = read_idempotency_key(
-            request.headers,
-            call.caller,
-            call.request,
-            deployment=request.parameters["deployment"],
-            api_version=call.api_version,
-            later=later,
-        )
-        if key is None:
-            return None
-
-        async def give_back(claim: IdempotencyClaim | StoredResponse) -> None:
-            if isinstance(claim, IdempotencyClaim):
-                await release(claim, event_id=call.event_id)
-
-        accept_duplicate = accepts_duplicate(request.headers)
-        claim = await uninterrupted(
-            self._idempotency.claim(key, event_id=call.event_id, accept_duplicate=accept_duplicate), undo=give_back
-        )
-        if isinstance(claim, IdempotencyClaim):
-            return claim
-        call.outcome = "replayed"
-        return replay(claim)
 
     def _base_url(self, request: HttpRequest) -> str | None:
         return self._hosting.base_url(request.header("host"))

@@ -53,6 +53,10 @@ class Lingering(Protocol):
         """Take in a generation, and give the seconds for which it may go on."""
         ...
 
+    def trim(self) -> None:
+        """Let the oldest go where there are too many: the picture of one has come."""
+        ...
+
     async def remove(self, task: GenerationTask, *, picked_up: bool) -> None:
         """Let go of it: a repeat has picked it up, or its time is over."""
         ...
@@ -161,6 +165,11 @@ class GenerationTask:
 
     # -- lingering --
 
+    @property
+    def is_lingering(self) -> bool:
+        """Whether it goes on without a reader, and can be picked up."""
+        return self._picked_up is not None and not self._picked_up.done()
+
     def pick_up(self) -> bool:
         """Become its reader in the place of the one that left. False: somebody else has, or its time is over."""
         if self._picked_up is None or self._picked_up.done():
@@ -177,15 +186,16 @@ class GenerationTask:
 
     async def _linger(self, lingering: Lingering) -> bool:
         """Go on without a reader. Tell whether a repeat has become its reader."""
-        self._picked_up = asyncio.get_running_loop().create_future()
+        picked_up: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._picked_up = picked_up
         seconds = lingering.add(self)
         if seconds > 0:
             self._shutdown.subscribe(self.give_way)
-            await asyncio.wait({self._picked_up}, timeout=seconds)
+            await asyncio.wait({picked_up}, timeout=seconds)
             self._shutdown.unsubscribe(self.give_way)
-        if not self._picked_up.done():
-            self._picked_up.set_result(False)
-        return self._picked_up.result()
+        if not picked_up.done():
+            picked_up.set_result(False)
+        return picked_up.result()
 
     # -- the generation's side --
 
@@ -195,6 +205,8 @@ class GenerationTask:
             if self._store is not None:
                 await self._store(end)
             self._event = end
+            if self._lingering is not None and self.is_lingering:
+                self._lingering.trim()
         finally:
             self._news.set()
 

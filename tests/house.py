@@ -54,6 +54,8 @@ def environment(emulator_url: str, **settings: Any) -> dict[str, str]:
         "AZURE_OPENAI_ENDPOINT": emulator_url,
         "AZURE_OPENAI_API_KEY": "emulator-key",
         "GATEWAY_VIRTUAL_KEYS": [key_record()],
+        "GATEWAY_LINGER_SECONDS": "0",  # whoever leaves lets upstream go at once, and the same can be asked again:
+        "GATEWAY_REPEAT_SECONDS": "0",  # tests/http/test_repeats.py has them on
         **settings,
     }
     return {

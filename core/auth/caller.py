@@ -25,6 +25,11 @@ class Caller(Struct, frozen=True, kw_only=True):
     limits: Limits = UNLIMITED
     """What the key may spend; an admin's is unlimited."""
 
+    @property
+    def scope(self) -> str:
+        """Its name among keys and admins: what belongs to one caller only is kept under it."""
+        return f"{'admin' if self.is_admin else 'key'}:{self.id}"
+
     def may_call(self, deployment: str) -> bool:
         """Whether this caller may call a deployment, by the very name that is called."""
         if self.narrowed_to is not None and not _names(self.narrowed_to, deployment):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from core.domain.errors import InvalidRequest
+from core.idempotency.repeats import RepeatKey
 from core.idempotency.store import IdempotencyKey
 
 if TYPE_CHECKING:
@@ -45,12 +46,18 @@ def read_idempotency_key(
         raise InvalidRequest(
             "Idempotency-Key must be given once, with 1 to 255 printable ASCII characters", param="Idempotency-Key"
         )
-    said = [deployment, api_version, later, request.fields]
     return IdempotencyKey(
-        scope=f"{'admin' if caller.is_admin else 'key'}:{caller.id}",
-        name=key,
-        fingerprint=hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        scope=caller.scope, name=key, fingerprint=_fingerprint(deployment, api_version, later, request.fields)
     )
+
+
+def make_repeat_key(caller: Caller, request: ImageRequest, *, deployment: str, api_version: str | None) -> RepeatKey:
+    """Name a request by what makes it identical to another: caller, deployment, api-version, body."""
+    return RepeatKey(caller.scope, _fingerprint(deployment, api_version, request.fields))
+
+
+def _fingerprint(*parts: object) -> str:
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def accepts_duplicate(headers: Sequence[tuple[str, str]]) -> bool:

@@ -31,8 +31,8 @@ class Environment:
         """A setting's text; None where it is not set or blank."""
         return self._variables.get(name, "").strip() or None
 
-    def seconds(self, name: str, default: float) -> float:
-        """A time in seconds, above 0."""
+    def seconds(self, name: str, default: float, *, zero_allowed: bool = False) -> float:
+        """A time in seconds, above 0; or 0, where that switches something off."""
         text = self.text(name)
         if text is None:
             return default
@@ -40,6 +40,8 @@ class Environment:
             value = float(text)
         except ValueError:
             value = math.nan
+        if value == 0 and zero_allowed:
+            return 0.0
         if not 0 < value <= MAX_SECONDS:
             raise SettingsError(name, f"is {text!r}", f"give seconds, more than 0 and at most {MAX_SECONDS:.0f}")
         return value

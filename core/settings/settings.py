@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518 §3.2: an HS256 key is at least as long as its hash."""
 
+MAX_KEY_CALLS: Final = 10_000
 MAX_RETRIES: Final = 10
 MAX_URL_HOURS: Final = 7 * 24
 """The longest that a link can be signed for with the app's identity (REST reference, "Get User Delegation Key")."""
@@ -72,6 +73,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     patience: Patience
     connect_seconds: float
     heartbeat_seconds: float
+    linger_seconds: float
+    """How long a generation goes on whose caller has left; 0: not at all."""
+    repeat_seconds: float
+    """How long an error that may have been billed is the answer to identical requests; 0: not at all."""
+    key_calls: int
+    """How many calls of one key are drawn at once in an instance."""
     url_lifetime: dt.timedelta
     """How long the link to a picture works."""
     public_url: str | None
@@ -104,6 +111,9 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         ),
         connect_seconds=env.seconds("GATEWAY_CONNECT_SECONDS", 5),
         heartbeat_seconds=env.seconds("GATEWAY_HEARTBEAT_SECONDS", 10),
+        linger_seconds=env.seconds("GATEWAY_LINGER_SECONDS", 15, zero_allowed=True),
+        repeat_seconds=env.seconds("GATEWAY_REPEAT_SECONDS", 90, zero_allowed=True),
+        key_calls=env.whole("GATEWAY_KEY_CALLS", 128, least=1, most=MAX_KEY_CALLS),
         url_lifetime=dt.timedelta(hours=env.whole("GATEWAY_URL_HOURS", 24, least=1, most=MAX_URL_HOURS)),
         public_url=_public_url(env),
         job_seconds=env.seconds("GATEWAY_JOB_SECONDS", 900),

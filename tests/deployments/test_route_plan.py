@@ -21,11 +21,14 @@ from core.deployments.route_plan import RoutePlan, make_plan
 from core.domain.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
 from core.domain.http_request import HttpRequest
 from core.gateway import Gateway
+from core.idempotency.repeats import Repeats
 from core.idempotency.store import IdempotencyStore
 from core.images.hosting import ImageHosting
 from core.jobs.http_api import JobsApi
 from core.ledger.writer import LedgerWriter
+from core.limits.key_calls import KeyCalls
 from core.limits.limiter import Limiter
+from core.repeated_calls import RepeatedCalls
 from core.routing.executor import TimeLimits
 from core.storage.memory_blobs import MemoryBlobs
 from core.storage.memory_tables import MemoryTables
@@ -282,7 +285,12 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
         clock=lambda: 0.0,
         wait=asyncio.sleep,
         hosting=ImageHosting(container, lifetime=dt.timedelta(1), now=utc_now),
-        idempotency=IdempotencyStore(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
+        key_calls=KeyCalls(10),
+        repeated=RepeatedCalls(
+            IdempotencyStore(tables.table("Once"), container, now=utc_now, lease=dt.timedelta(1)),
+            Repeats(None, now=utc_now, linger_seconds=0, repeat_seconds=0),
+            wait=asyncio.sleep,
+        ),
         jobs=mock.create_autospec(JobsApi, instance=True),
     )
     asyncio.run(gateway.generate_image(HttpRequest(parameters={"deployment": path}, **parts)))
