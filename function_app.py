@@ -104,7 +104,7 @@ async def check_start() -> str:
     if _built is None:
         return startup_error
     try:
-        clash = await _built.key_ring.clash()
+        clash = await _built.key_ring.find_clash()
     except StoreUnavailable as unavailable:
         _log.warning("The store cannot be reached at the start: %s", unavailable)
         return ""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from msgspec.structs import replace
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from core.auth.caller import EVERY
+from core.auth.caller import ALL_DEPLOYMENTS
 from core.auth.key_record import KeyTerms
 from core.auth.limits_json import WHOLE, BudgetForm, RateLimitForm, parse_limits
 from core.domain.limits import Limits
@@ -60,7 +60,7 @@ Deployments = Annotated[
     list[Annotated[str, StringConstraints(pattern=rf"^(\*|{DEPLOYMENT_NAME.pattern})$")]],
     Field(
         max_length=MAX_DEPLOYMENTS,
-        description=f'The deployments that it may call, by name; `["{EVERY}"]` is every one, `[]` none.',
+        description=f'The deployments that it may call, by name; `["{ALL_DEPLOYMENTS}"]` is every one, `[]` none.',
         examples=[["gpt-image-2"]],
     ),
     AfterValidator(_each_once),

@@ -9,7 +9,7 @@ from core.admin.forms import KeyChanges, NewKey, Rotation
 from core.admin.keys import Condition
 from core.admin.parsing import read_form, read_if_match, read_limit, read_query
 from core.admin.views import OneKey
-from core.auth.caller import EVERY
+from core.auth.caller import ALL_DEPLOYMENTS
 from core.auth.credentials import read_credential
 from core.domain.errors import EtagRequired, Forbidden
 from core.domain.response import JSON, HttpResponse
@@ -52,7 +52,7 @@ class AdminApi:
         caller = await self._authenticator.authenticate(read_credential(request.headers))
         if not caller.is_admin:
             raise Forbidden("Only an admin may do this; send a JWT whose role is admin", code="admin_required")
-        if caller.narrowed_to is not None and EVERY not in caller.narrowed_to:
+        if caller.narrowed_to is not None and ALL_DEPLOYMENTS not in caller.narrowed_to:
             raise Forbidden(
                 "This admin's JWT is narrowed to some deployments, and here it could hand out all of them; send one"
                 " without `deployments`",

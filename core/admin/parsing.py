@@ -14,7 +14,7 @@ from core.admin.forms import (
     MAX_METADATA,
     Form,
 )
-from core.auth.limits_json import LEGAL_WINDOW, MAX_PER_WINDOW, MAX_USD
+from core.auth.limits_json import MAX_PER_WINDOW, MAX_USD, WINDOW_RULE
 from core.domain.errors import InvalidRequest
 from core.domain.request import parse_object, shown
 
@@ -35,10 +35,10 @@ LEGAL: Final[Mapping[str, str]] = {
     "rate_limit": "null, or an object with requests, images or both",
     "rate_limit.requests": _RATE,
     "rate_limit.requests.limit": _LIMIT,
-    "rate_limit.requests.window": LEGAL_WINDOW,
+    "rate_limit.requests.window": WINDOW_RULE,
     "rate_limit.images": _RATE,
     "rate_limit.images.limit": _LIMIT,
-    "rate_limit.images.window": LEGAL_WINDOW,
+    "rate_limit.images.window": WINDOW_RULE,
     "budget": 'null, or an object such as {"usd": 50, "window": "month"}',
     "budget.usd": f"a number of US dollars, more than 0 and at most {MAX_USD:,}",
     "budget.window": "one of day, week, month, total",

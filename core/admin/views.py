@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.auth.limits_json import BudgetForm, RateLimitForm, parse_budget, parse_rate_limit
+from core.auth.limits_json import BudgetForm, RateLimitForm, budget_form, rate_limit_form
 
 if TYPE_CHECKING:
     from core.auth.key_record import KeyRecord
@@ -86,8 +86,8 @@ def view_of(record: KeyRecord, *, now: dt.datetime, last_used_at: dt.datetime | 
         deployments=list(terms.deployments),
         active=terms.active,
         expires_at=terms.expires_at,
-        rate_limit=parse_rate_limit(terms.limits),
-        budget=parse_budget(terms.limits),
+        rate_limit=rate_limit_form(terms.limits),
+        budget=budget_form(terms.limits),
         metadata=dict(terms.metadata),
         previous_key_until=until if until is not None and until > now else None,
         created_at=record.created_at,
@@ -107,8 +107,8 @@ def view_of_setting(key: VirtualKey, *, last_used_at: dt.datetime | None) -> Key
         deployments=sorted(key.deployments),
         active=key.active,
         expires_at=key.expires_at,
-        rate_limit=parse_rate_limit(key.limits),
-        budget=parse_budget(key.limits),
+        rate_limit=rate_limit_form(key.limits),
+        budget=budget_form(key.limits),
         metadata={},
         previous_key_until=None,
         created_at=None,

@@ -1,4 +1,4 @@
-"""From a credential to a Caller: the table of contract §2, "case / status / error.code"."""
+"""From a credential to a Caller, by contract §2, "case / status / error.code"."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _JWT_DOTS: Final = 2
 
 
 class Authenticator:
-    """Tells who calls."""
+    """Finds out who calls."""
 
     def __init__(self, keys: VirtualKeySource, jwts: JwtVerifier | None, now: Callable[[], dt.datetime]) -> None:
-        """`jwts` is None where no JWTs are taken; `now` is the wall clock, in UTC."""
+        """`jwts` is None where no JWTs are accepted; `now` is the wall clock, in UTC."""
         self._keys = keys
         self._jwts = jwts
         self._now = now
@@ -43,7 +43,7 @@ class Authenticator:
         raise invalid_credentials()
 
     async def find_caller(self, key_id: str, *, narrowed_to: frozenset[str] | None = None) -> Caller:
-        """The holder of a key that was checked elsewhere, as it stands now. Raises as `authenticate`."""
+        """Find the caller of a key whose secret was checked before. Raises what `authenticate` raises."""
         try:
             await self._keys.check()
             return self._caller_for_key(await self._keys.get_by_id(key_id), narrowed_to=narrowed_to)

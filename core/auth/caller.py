@@ -8,8 +8,7 @@ from msgspec import Struct
 
 from core.domain.limits import UNLIMITED, Limits
 
-EVERY: Final = "*"
-"""In a list of deployments: all of them."""
+ALL_DEPLOYMENTS: Final = "*"
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -21,9 +20,9 @@ class Caller(Struct, frozen=True, kw_only=True):
     deployments: frozenset[str] = frozenset()
     """What the key's record allows; `*` stands for every deployment."""
     narrowed_to: frozenset[str] | None = None
-    """What a JWT narrows that to; it never widens. `None`: no narrowing."""
+    """The only ones of them that the JWT allows; None: the JWT does not say."""
     limits: Limits = UNLIMITED
-    """What the key may spend; an admin's is unlimited."""
+    """The key's limits; an admin has none."""
 
     @property
     def scope(self) -> str:
@@ -32,10 +31,10 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     def may_call(self, deployment: str) -> bool:
         """Whether this caller may call a deployment, by the very name that is called."""
-        if self.narrowed_to is not None and not _names(self.narrowed_to, deployment):
+        if self.narrowed_to is not None and not _includes(self.narrowed_to, deployment):
             return False
-        return self.is_admin or _names(self.deployments, deployment)
+        return self.is_admin or _includes(self.deployments, deployment)
 
 
-def _names(allowed: frozenset[str], deployment: str) -> bool:
-    return EVERY in allowed or deployment in allowed
+def _includes(allowed: frozenset[str], deployment: str) -> bool:
+    return ALL_DEPLOYMENTS in allowed or deployment in allowed

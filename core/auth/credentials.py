@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KEY_PREFIX: Final = "sk-bf-"
-"""What every virtual key begins with."""
-
 MAX_CREDENTIAL_CHARACTERS: Final = 16_384
-"""Longer ones are not looked at: no key or JWT of ours comes near."""
+"""Longer ones are refused unread: no key or JWT is nearly as long."""
 
 _PLAIN: Final = frozenset({"api-key", "x-api-key", "x-bf-vk"})
 _NOT_BEARER: Final = Secret("")
@@ -49,10 +47,10 @@ def read_credential(headers: Iterable[tuple[str, str]]) -> Secret:
 
 
 def invalid_credentials() -> Unauthenticated:
-    """The answer to every credential that does not count; it says no more than that."""
+    """Make the error for every credential that is not valid; it does not say why."""
     return Unauthenticated("The credentials are not valid", code="invalid_credentials")
 
 
 def expired_credentials() -> Unauthenticated:
-    """The answer to a key or JWT whose time is over."""
+    """Make the error for a key or JWT that has expired."""
     return Unauthenticated("The credentials have expired", code="expired_credentials")

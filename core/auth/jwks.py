@@ -1,9 +1,10 @@
-"""A JSON Web Key Set behind a URL (RFC 7517): fetched when needed, kept, and asked again within bounds.
+"""A JSON Web Key Set behind a URL (RFC 7517): fetched when it is needed, cached, and fetched again within bounds.
 
-* The set is kept for ten minutes. Where it cannot be fetched again it goes on for an hour at most, so that a
-  short outage of the issuer locks nobody out.
-* A token with an unknown `kid` has the set fetched again at most once a minute, so that made-up tokens cannot make the
-  gateway hammer the issuer.
+* The set is cached for ten minutes. Where it cannot be fetched again, it is used for an hour at most, so that a short
+  outage of the issuer locks nobody out.
+* A token with an unknown `kid` causes a fetch at most once a minute, so that made-up tokens cannot flood the issuer.
+* While the set is being fetched, tokens with a known `kid` do not wait for it: neither a made-up `kid` nor a slow
+  issuer delays them.
 * After a failed fetch the next one waits five seconds. Without any set, nobody is let in (503).
 """
 
@@ -49,33 +50,41 @@ class Jwks:
         self._keys: dict[str | None, SigningKey] = {}
         self._fetched_at: float | None = None
         self._failed_at: float | None = None
-        self._asked_for_unknown_at: float | None = None
+        self._fetched_for_unknown_at: float | None = None
 
     async def find_key(self, kid: str | None) -> SigningKey | None:
-        """Find a key by `kid`; a token without one is taken only where the set has just one key."""
-        fetched = await self._refresh_if(lambda: self._older_than(CACHE_SECONDS))
-        if self._older_than(OUTAGE_CACHE_SECONDS):
+        """Find a key by `kid`; a token without one is accepted only if the set has exactly one key."""
+        key = self._keys.get(kid)
+        if key is not None and not self._is_older_than(self._max_age):
+            return key
+        fetched = await self._refresh_if(lambda: self._is_older_than(CACHE_SECONDS))
+        if self._is_older_than(OUTAGE_CACHE_SECONDS):
             raise AuthUnavailable
         key = self._keys.get(kid)
         if key is None and kid is not None and not fetched:
-            await self._refresh_if(self._may_ask_for_unknown)
+            await self._refresh_if(self._may_fetch_for_unknown)
             key = self._keys.get(kid)
             if key is None and self._failed_at is not None:
                 raise AuthUnavailable
         return key
 
-    def _older_than(self, seconds: float) -> bool:
+    @property
+    def _max_age(self) -> float:
+        """How old the set may be for a known key to be used without waiting; longer while a new set is fetched."""
+        return OUTAGE_CACHE_SECONDS if self._lock.locked() else CACHE_SECONDS
+
+    def _is_older_than(self, seconds: float) -> bool:
         return self._fetched_at is None or self._clock() - self._fetched_at >= seconds
 
-    def _may_ask_for_unknown(self) -> bool:
-        asked_at = self._asked_for_unknown_at
-        if asked_at is not None and self._clock() - asked_at < UNKNOWN_KID_SECONDS:
+    def _may_fetch_for_unknown(self) -> bool:
+        fetched_at = self._fetched_for_unknown_at
+        if fetched_at is not None and self._clock() - fetched_at < UNKNOWN_KID_SECONDS:
             return False
-        self._asked_for_unknown_at = self._clock()
+        self._fetched_for_unknown_at = self._clock()
         return True
 
     async def _refresh_if(self, needed: Callable[[], bool]) -> bool:
-        """Fetch the set if that is needed and was not just tried in vain. True: it is new."""
+        """Fetch the set if that is needed and has not just failed. Returns whether the set is new."""
         async with self._lock:
             failed_at = self._failed_at
             if failed_at is not None and self._clock() - failed_at < RETRY_AFTER_FAILURE_SECONDS:
@@ -83,7 +92,7 @@ class Jwks:
             if not needed():
                 return False
             try:
-                self._keys = _usable_keys(await self._fetch())
+                self._keys = _parse_keys(await self._fetch())
             except FetchFailed as failure:
                 self._failed_at = self._clock()
                 _log.warning("The JWKS of GATEWAY_JWT_JWKS_URL cannot be fetched: %s", failure)
@@ -93,24 +102,24 @@ class Jwks:
             return True
 
 
-def _usable_keys(body: bytes) -> dict[str | None, SigningKey]:
-    """Read a set. Keys of other kinds or for other uses are passed over (RFC 7517 §5)."""
+def _parse_keys(body: bytes) -> dict[str | None, SigningKey]:
+    """Read a set. Keys of other types or for other uses are skipped (RFC 7517 §5)."""
     try:
         entries = orjson.loads(body)["keys"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise FetchFailed("it is not a JSON Web Key Set") from None
     if not isinstance(entries, list):
         raise FetchFailed("its keys are not a list")
-    keys = [(entry.get("kid"), key) for entry in entries if (key := _usable(entry)) is not None]
+    keys = [(entry.get("kid"), key) for entry in entries if (key := _parse_key(entry)) is not None]
     found: dict[str | None, SigningKey] = {kid: key for kid, key in keys if kid is not None}
     if len(keys) == 1:
         found[None] = keys[0][1]
     return found
 
 
-def _usable(entry: Any) -> SigningKey | None:
+def _parse_key(entry: Any) -> SigningKey | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str | None) or "d" in entry:
-        return None  # "d" is a private key: whoever published it has lost it
+        return None  # "d" is a private key, and a published private key protects nothing
     algorithm = _ALGORITHMS.get((str(entry.get("kty")), str(entry.get("crv", ""))))
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

@@ -1,10 +1,10 @@
 """JWTs: a signature by the one configured kind of key, then the claims (RFC 7519, RFC 8725).
 
-What RFC 8725 asks for and where it is kept: the algorithm belongs to the key, never to the token (§3.1, `Key`);
-only the configured keys count, `jku`, `jwk`, `x5u` and `x5c` headers are not looked at (§3.10); `iss`, `aud`,
-`sub` and `exp` are required and compared whole (§3.8, §3.9); HMAC secrets have at least 32 bytes (§3.5).
-PyJWT checks the signature and refuses any `crit` it does not know; the claims are checked here, because the clock is
-handed in and because types are strict.
+What RFC 8725 requires, and where it is done: the algorithm belongs to the key, never to the token (§3.1, `SigningKey`);
+only the configured keys are used, the headers `jku`, `jwk`, `x5u` and `x5c` are ignored (§3.10); `iss`, `aud`, `sub`
+and `exp` are required and compared whole (§3.8, §3.9); HMAC secrets have at least 32 bytes (§3.5). PyJWT checks the
+signature and refuses any `crit` it does not know; the claims are checked here, because the clock is a parameter and
+types are strict.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class SigningKey(Struct, frozen=True):
     material: Any = None
 
     def __repr__(self) -> str:
-        """Say nothing of the material, which may be a secret."""
-        return f"Key({self.algorithm})"
+        """Leave out the material, which may be a secret."""
+        return f"SigningKey({self.algorithm})"
 
 
 class SigningKeySource(Protocol):
@@ -74,14 +74,14 @@ class Claims(BaseModel):
 
     @property
     def narrowed_to(self) -> frozenset[str] | None:
-        """What `deployments` narrows the caller to; None where the claim is absent."""
+        """The only deployments that the token allows; None where the claim is absent."""
         if "deployments" not in self.model_fields_set:
             return None
         return frozenset(self.deployments)
 
 
 class JwtVerifier:
-    """Checks a JWT whole: signature, issuer, audience and time."""
+    """Verifies signature, issuer, audience and time of JWTs."""
 
     def __init__(self, keys: SigningKeySource, *, issuer: str, audience: str, now: Callable[[], dt.datetime]) -> None:
         """`now` is the wall clock, in UTC."""
@@ -124,7 +124,7 @@ MIN_RSA_BITS: Final = 2048
 
 
 def load_pem(pem: str) -> SigningKey | None:
-    """Read a public key and fix its algorithm by its kind. None: it is no public key, or too weak."""
+    """Read a public key and fix its algorithm by its kind. None: it is not a public key, or too weak."""
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- only where a PEM is set
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415

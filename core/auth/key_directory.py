@@ -1,4 +1,4 @@
-"""All keys there are: those of the setting, which come first, and the stored ones."""
+"""All keys: those of the setting `GATEWAY_VIRTUAL_KEYS` first, then the stored ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 class KeyDirectory:
     """The keys of the setting and the stored ones, as one.
 
-    An id must name one key: limits are counted and calls are recorded under it. Stored ids are made by the gateway, so
-    only an id of the setting that looks like one of them can clash; whether it does only the store can tell, and it is
-    asked before the first answer. Without such ids, which is as good as always, it is not asked at all.
+    An id must name one key: limits are counted and calls are recorded under it. The gateway makes the ids of stored
+    keys, so only an id of the setting that has their form can clash with one. For such ids, which are rare, the store
+    is asked before the first call is answered.
     """
 
     def __init__(self, setting: ConfiguredKeys, stored: KeyStore, cached: KeyCache) -> None:
@@ -45,15 +45,15 @@ class KeyDirectory:
         return self._setting.get(key_id) or await self._cached.get_by_id(key_id)
 
     async def check(self) -> None:
-        """Raise Misconfigured where an id names two keys, KeyStoreUnavailable where that cannot be known now."""
+        """Raise Misconfigured if an id names two keys, KeyStoreUnavailable if that cannot be found out now."""
         try:
-            clash = await self.clash()
+            clash = await self.find_clash()
         except StoreUnavailable:
             raise KeyStoreUnavailable from None
         if clash is not None:
             raise Misconfigured
 
-    async def clash(self) -> SettingsError | None:
+    async def find_clash(self) -> SettingsError | None:
         """Find an id that names two keys; it is logged once. Raises StoreUnavailable."""
         while self._unchecked and self._clash is None:
             key_id = self._unchecked[-1]

@@ -1,7 +1,7 @@
-"""The stored keys: found, listed, made, changed, rotated and deleted, in a table.
+"""The stored keys: found, listed, created, changed, rotated and deleted, in a table.
 
-The record is the authority. A row `hash~…` only leads to it: what the record does not name as its own does not count,
-so that a change to one row is a change to the key.
+The record is the authority. A row `hash~…` only leads to it: a hash that its record does not name is no valid key, so
+that changing the one row of the record is enough.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.auth.key_record import IssuedKey, KeyRecord, KeyTerms, issue, new_key, rotated
-from core.auth.key_rows import (
+from core.auth.key_record import (
     AFTER_RECORDS,
     FIRST_RECORD,
     PARTITION,
     TABLE,
+    IssuedKey,
+    KeyRecord,
+    KeyTerms,
     hash_key,
     hash_row,
+    issue_key,
     record_from_row,
     record_key,
+    rotate_key,
     row_from_record,
 )
-from core.auth.virtual_keys import hash_secret
 from core.storage.tables import Delete, Exists, Insert, Replace, Row
 
 if TYPE_CHECKING:
@@ -34,11 +37,11 @@ if TYPE_CHECKING:
     from core.storage.tables import Change, Tables
 
 MAX_TRIES: Final = 5
-"""How often an id is made anew where one is taken already."""
+"""How many ids are tried where one is taken already."""
 
 
 class RecordPage(Struct, frozen=True, kw_only=True):
-    """Records in the order in which they were made."""
+    """Records in the order in which they were created."""
 
     records: Sequence[KeyRecord]
     next_id: str | None
@@ -46,7 +49,7 @@ class RecordPage(Struct, frozen=True, kw_only=True):
 
 
 class KeyStore:
-    """The records of stored keys. Every method raises StoreUnavailable where the store cannot be reached."""
+    """The records of stored keys. Every method raises StoreUnavailable if the store cannot be reached."""
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class KeyStore:
         return None if row is None else record_from_row(row)
 
     async def get_by_hash(self, key_sha256: str) -> KeyRecord | None:
-        """Find the record of a secret: two reads, or one where there is none."""
+        """Find the record of a secret: two reads, or one if there is none."""
         row = await self._table.get(PARTITION, hash_key(key_sha256))
         if row is None:
             return None
@@ -78,17 +81,17 @@ class KeyStore:
         return record if record is not None and key_sha256 in record.hashes else None
 
     async def page(self, *, first_id: str = "", limit: int) -> RecordPage:
-        """List records from an id on."""
+        """List records, beginning with an id."""
         first = record_key(first_id) if first_id else FIRST_RECORD
         page = await self._table.page(PARTITION, first=first, before=AFTER_RECORDS, limit=limit)
-        following = None if page.next_key is None else page.next_key.removeprefix(FIRST_RECORD)
-        return RecordPage(records=[record_from_row(row) for row in page.rows], next_id=following)
+        next_id = None if page.next_key is None else page.next_key.removeprefix(FIRST_RECORD)
+        return RecordPage(records=[record_from_row(row) for row in page.rows], next_id=next_id)
 
     async def create(self, terms: KeyTerms) -> IssuedKey:
-        """Make a key."""
+        """Create a key."""
         for _ in range(MAX_TRIES):
-            key = new_key(self._random)
-            record = issue(self._new_id(), terms, key, self._now())
+            issued = issue_key(self._new_id(), terms, self._now(), self._random)
+            record = issued.record
             if record.id in self._taken:
                 continue
             try:
@@ -97,26 +100,26 @@ class KeyStore:
                 )
             except Exists:
                 continue
-            return IssuedKey(record=replace(record, etag=row.etag), key=key)
-        raise AssertionError("chance gives the same id again and again")
+            return replace(issued, record=replace(record, etag=row.etag))
+        raise AssertionError("the random numbers repeat themselves")
 
     async def change(self, record: KeyRecord, terms: KeyTerms) -> KeyRecord:
-        """Put other terms into a record. Raises Changed where it is not as it was read."""
-        return await self._replaced(replace(record, terms=terms, updated_at=self._now()))
+        """Replace a record's terms. Raises Changed if the stored record is not the one that was read."""
+        return await self._replace(replace(record, terms=terms, updated_at=self._now()))
 
     async def rotate(self, record: KeyRecord, grace: dt.timedelta) -> IssuedKey:
-        """Give a record a new secret; the old one counts for the grace time. Raises Changed as `change` does."""
-        key = new_key(self._random)
-        new = rotated(record, key, self._now(), grace)
-        gone = [_of_hash(key_sha256) for key_sha256 in record.hashes if key_sha256 not in new.hashes]
-        added = Insert(row=hash_row(hash_secret(key.reveal()), record.id))
-        return IssuedKey(record=await self._replaced(new, added, *gone), key=key)
+        """Give a record a new secret; the old one stays valid for the grace time. Raises Changed as `change` does."""
+        issued = rotate_key(record, self._now(), grace, self._random)
+        new = issued.record
+        ended = [_delete_hash(key_sha256) for key_sha256 in record.hashes if key_sha256 not in new.hashes]
+        added = Insert(row=hash_row(new.key_sha256, record.id))
+        return replace(issued, record=await self._replace(new, added, *ended))
 
     async def delete(self, record: KeyRecord) -> None:
-        """Delete a record and its secrets. Raises Changed where it is not as it was read."""
-        await self._table.change(Delete(row=row_from_record(record)), *map(_of_hash, record.hashes))
+        """Delete a record and its secrets. Raises Changed as `change` does."""
+        await self._table.change(Delete(row=row_from_record(record)), *map(_delete_hash, record.hashes))
 
-    async def _replaced(self, record: KeyRecord, *changes: Change) -> KeyRecord:
+    async def _replace(self, record: KeyRecord, *changes: Change) -> KeyRecord:
         row, *_ = await self._table.change(Replace(row=row_from_record(record)), *changes)
         return replace(record, etag=row.etag)
 
@@ -125,5 +128,5 @@ class KeyStore:
         return f"vk-{milliseconds:012x}{self._random_hex(4)}"
 
 
-def _of_hash(key_sha256: str) -> Delete:
+def _delete_hash(key_sha256: str) -> Delete:
     return Delete(row=Row(partition=PARTITION, key=hash_key(key_sha256)))

@@ -3,8 +3,9 @@
     {"rate_limit": {"requests": {"limit": 60, "window": "1m"}, "images": {"limit": 20, "window": "1h"}},
      "budget": {"usd": 50, "window": "month"}}
 
-Money is a JSON number of at most a million. So much, with 9 decimals, is exact in the 64-bit numbers that JSON is read
-with everywhere (15 significant digits, IEEE 754); here it is whole billionths, and what is smaller is cut off.
+Money is a JSON number of at most a million. With 9 decimals that is exact in the
+64-bit numbers that JSON is read into everywhere (15 significant digits, IEEE 754). It is stored in whole billionths;
+smaller fractions are cut off.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from core.domain.limits import NANOS, Budget, BudgetWindow, Limits, Rate
 
 MAX_USD: Final = 1_000_000
 MAX_PER_WINDOW: Final = 1_000_000_000
-LEGAL_WINDOW: Final = "a whole number and s, m, h or d, from 1s to 31d"
+WINDOW_RULE: Final = "a whole number and s, m, h or d, from 1s to 31d"
 
 _UNITS: Final = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 _WINDOWS: Final = {
@@ -28,13 +29,13 @@ _WINDOWS: Final = {
     "m": "[1-9][0-9]{0,3}|[1-3][0-9]{4}|4[0-3][0-9]{3}|44[0-5][0-9]{2}|446[0-3][0-9]|44640",
     "s": "[1-9][0-9]{0,5}|1[0-9]{6}|2[0-5][0-9]{5}|26[0-6][0-9]{4}|267[0-7][0-9]{3}|2678[0-3][0-9]{2}|2678400",
 }
-"""At most 31 days in each unit, as expressions, so that the schema says the whole rule."""
+"""At most 31 days in each unit, as regular expressions, so that the schema has the whole rule."""
 _WINDOW: Final = re.compile("|".join(f"({numbers}){unit}" for unit, numbers in _WINDOWS.items()))
 _SMALLEST_USD: Final = 1 / NANOS
 
 
 def window_seconds(text: str) -> int | None:
-    """Read a window such as `30s`, `1m`, `12h` or `31d`. None: it is none, or longer than 31 days."""
+    """Read a window such as `30s`, `1m`, `12h` or `31d`. None: it is not a window, or longer than 31 days."""
     return int(text[:-1]) * _UNITS[text[-1]] if _WINDOW.fullmatch(text) else None
 
 
@@ -50,18 +51,18 @@ def usd(nanos: int) -> float:
 
 
 def _whole(value: object) -> object:
-    """Take 60.0 for the whole number that it is in JSON Schema (2020-12, §6.1.1); JSON has one kind of number."""
+    """Accept 60.0, which is an integer in JSON Schema (2020-12, §6.1.1)."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _window(text: str) -> str:
     if window_seconds(text) is None:
-        raise ValueError(f"a window is {LEGAL_WINDOW}")
+        raise ValueError(f"a window is {WINDOW_RULE}")
     return text
 
 
 WHOLE: Final = BeforeValidator(_whole)
-"""Of an integer field: it may be written with a decimal point. It stands last, after the bounds."""
+"""For an integer field, after its bounds: the number may be written with a decimal point."""
 
 
 class _Form(BaseModel):
@@ -89,7 +90,7 @@ class RateForm(_Form):
 
 
 class RateLimitForm(_Form):
-    """What may be asked for in a time. A picture counts as one, whichever call draws it."""
+    """What may be requested in a period of time. Each picture counts, however many a call generates."""
 
     requests: RateForm | None = None
     images: RateForm | None = None
@@ -112,7 +113,7 @@ class BudgetForm(_Form):
 
 
 def parse_limits(rate_limit: RateLimitForm | None, budget: BudgetForm | None) -> Limits:
-    """What a key may spend, from its JSON."""
+    """Read a key's limits from their JSON."""
     rates = rate_limit or RateLimitForm()
     return Limits(
         requests=None if rates.requests is None else rates.requests.rate,
@@ -121,14 +122,14 @@ def parse_limits(rate_limit: RateLimitForm | None, budget: BudgetForm | None) ->
     )
 
 
-def parse_rate_limit(limits: Limits) -> RateLimitForm | None:
+def rate_limit_form(limits: Limits) -> RateLimitForm | None:
     """The rate limits as JSON; None where there is none."""
     if limits.requests is None and limits.images is None:
         return None
     return RateLimitForm(requests=_rate_form(limits.requests), images=_rate_form(limits.images))
 
 
-def parse_budget(limits: Limits) -> BudgetForm | None:
+def budget_form(limits: Limits) -> BudgetForm | None:
     """The budget as JSON."""
     if limits.budget is None:
         return None

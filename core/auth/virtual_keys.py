@@ -1,6 +1,7 @@
-"""Virtual keys: the records of who may call what, and where they are looked up.
+"""Virtual keys: who may call what.
 
-A key is never kept: records hold its SHA-256, and looking up is by that hash, so comparing takes no secret's time.
+No key is stored: records have its SHA-256, and keys are looked up by that hash, so that the time of a comparison tells
+nothing about a key.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class VirtualKey(Struct, frozen=True, kw_only=True):
-    """A record of one key."""
+    """One key, without its secret."""
 
     id: str
     name: str
@@ -28,13 +29,12 @@ class VirtualKey(Struct, frozen=True, kw_only=True):
     """What it may call: names, or `*` for all; empty allows none."""
     active: bool = True
     expires_at: dt.datetime | None = None
-    """From this moment on it no longer counts."""
+    """From then on it is refused."""
     limits: Limits = UNLIMITED
-    """What it may spend."""
 
 
 class VirtualKeySource(Protocol):
-    """Where records are looked up. Raises KeyStoreUnavailable where it cannot be reached."""
+    """Where records are looked up. Methods raise KeyStoreUnavailable if it cannot be reached."""
 
     async def get_by_key(self, key: str) -> VirtualKey | None:
         """Look up the record of a whole key."""
@@ -45,7 +45,7 @@ class VirtualKeySource(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raise Misconfigured where it is not certain whose key an id names; costs nothing once it is."""
+        """Raise Misconfigured if an id names two keys. Costs nothing once that is known."""
         ...
 
 
@@ -77,7 +77,7 @@ class ConfiguredKeys:
         return self.get(key_id)
 
     async def check(self) -> None:
-        """Nothing is uncertain: ids that are there twice are no settings at all."""
+        """The setting was checked when it was read."""
 
 
 def hash_secret(key: str) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.storage.row_keys import BilledParty
     from core.storage.tables import Table
 
-EVERY: Final = dt.timedelta(minutes=1)
+WRITE_INTERVAL: Final = dt.timedelta(minutes=1)
 """How often the row of a key is written at most, by one process: what it says is so much too old at the worst."""
 MAX_KEYS: Final = 10_000
 
@@ -39,7 +39,7 @@ class LastUsed:
         if billed_party.is_admin:
             return
         told = self._told.get(billed_party.id)
-        if told is not None and at < told + EVERY:
+        if told is not None and at < told + WRITE_INTERVAL:
             return
         if len(self._told) >= MAX_KEYS:
             self._told.clear()  # then some are written once more than need be

@@ -176,6 +176,47 @@ async def test_known_kids_live_through_unknown_ones() -> None:
     assert [True] * 20 == outcomes
 
 
+async def test_known_kids_do_not_wait_for_unknown_ones() -> None:
+    """While the set is fetched for an unknown `kid`, a token with a known one is checked at once."""
+    issuer = Issuer(A)
+    await issuer.knows("a")
+    issuer.gate = asyncio.Event()
+    made_up = asyncio.create_task(issuer.knows("made up"))
+    await asyncio.sleep(0)
+    assert 2 == issuer.fetches
+    assert await asyncio.wait_for(issuer.knows("a"), 1) is True
+    issuer.gate.set()
+    assert await made_up is False
+
+
+async def test_known_kids_do_not_wait_for_a_renewal() -> None:
+    """While a set that is too old is fetched again, those who come meanwhile are checked with the old one."""
+    issuer = Issuer(A)
+    await issuer.knows("a")
+    issuer.gate = asyncio.Event()
+    renewing = asyncio.create_task(issuer.knows("a", after=600))
+    await asyncio.sleep(0)
+    issuer.body = issuer.set_of(B)
+    assert await asyncio.wait_for(issuer.knows("a"), 1) is True
+    issuer.gate.set()
+    assert await renewing is False
+    assert await issuer.knows("a") is False
+
+
+async def test_a_set_that_is_too_old_counts_for_nobody() -> None:
+    """After an hour without the issuer nobody is checked with the old set, also while it is fetched again."""
+    issuer = Issuer(A)
+    await issuer.knows("a")
+    issuer.gate = asyncio.Event()
+    renewing = asyncio.create_task(issuer.knows("a", after=3600))
+    await asyncio.sleep(0)
+    meanwhile = asyncio.create_task(issuer.knows("a"))
+    await asyncio.sleep(0)
+    assert not meanwhile.done()
+    issuer.gate.set()
+    assert [True, True] == await asyncio.gather(renewing, meanwhile)
+
+
 # ------------------------------------------------------------------------------------------------ many at once
 
 

@@ -453,7 +453,7 @@ async def test_narrowing(given: dict[str, Any], narrowed: list[str] | None) -> N
 
 def test_key_says_nothing() -> None:
     """A key in a log shows its algorithm and nothing of itself."""
-    assert "Key(HS256)" == repr(SigningKey("HS256", SECRET))
+    assert "SigningKey(HS256)" == repr(SigningKey("HS256", SECRET))
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])

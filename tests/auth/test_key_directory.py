@@ -132,10 +132,10 @@ async def test_what_an_operator_is_told() -> None:
     """At a start the clash is a settings error that names the setting; without one there is none."""
     watched = Watched()
     issued = await stored_keys(watched).create(TERMS)
-    clash = await Door(of_setting(id=issued.record.id), watched=watched).ring.clash()
+    clash = await Door(of_setting(id=issued.record.id), watched=watched).ring.find_clash()
     assert clash is not None
     assert "GATEWAY_VIRTUAL_KEYS" == clash.setting
-    assert await Door(of_setting(id=ID), watched=watched).ring.clash() is None
+    assert await Door(of_setting(id=ID), watched=watched).ring.find_clash() is None
 
 
 # ------------------------------------------------------------------------------------------------ JWTs of stored keys

@@ -9,8 +9,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from core.auth.key_record import RECORD_ID, STORED_KEY, KeyTerms
-from core.auth.key_rows import hash_row
+from core.auth.key_record import RECORD_ID, STORED_KEY, KeyTerms, hash_row
 from core.auth.virtual_keys import hash_secret
 from core.domain.limits import Budget, BudgetWindow, Limits, Rate
 from core.storage.tables import Changed, Insert

@@ -16,9 +16,9 @@ from core.auth.limits_json import (
     BudgetForm,
     RateForm,
     RateLimitForm,
-    parse_budget,
+    budget_form,
     parse_limits,
-    parse_rate_limit,
+    rate_limit_form,
     window_seconds,
     window_text,
 )
@@ -43,7 +43,7 @@ def nanos(usd: Any) -> int | None:
 @given(ALLOWANCES)
 def test_there_and_back(limits: Limits) -> None:
     """Whatever a key may spend is the same when it has been JSON, in any program that reads numbers in 64 bits."""
-    rate_limit, budget = parse_rate_limit(limits), parse_budget(limits)
+    rate_limit, budget = rate_limit_form(limits), budget_form(limits)
     sent = [None if form is None else json.loads(form.model_dump_json()) for form in (rate_limit, budget)]
     read = parse_limits(
         None if sent[0] is None else RateLimitForm.model_validate(sent[0]),
@@ -125,5 +125,5 @@ def test_no_limits(limit: Any) -> None:
 
 def test_nothing_is_no_limit() -> None:
     """Without limits there is nothing to show, and an empty object is none."""
-    assert (None, None) == (parse_rate_limit(UNLIMITED), parse_budget(UNLIMITED))
+    assert (None, None) == (rate_limit_form(UNLIMITED), budget_form(UNLIMITED))
     assert UNLIMITED == parse_limits(RateLimitForm(), None) == parse_limits(None, None)
