@@ -184,7 +184,7 @@ async def _received(ask: AttemptRequest, response: HttpResponse, time: Time, pat
         return Failure(reason=reason, status=response.status, relayed=response_outcome.relayed(response.headers))
     if is_stream:
         return await receive_stream(response, time, patience, images=ask.images, show=show)
-    return await receive_whole(response, time)
+    return await receive_whole(response, time, images=ask.images)
 
 
 def _request(ask: AttemptRequest, credential: Mapping[str, str]) -> HttpRequest:

@@ -1,7 +1,8 @@
 """Reading what upstream answered into one outcome. Pure functions over a status, headers and bytes.
 
-Refusals are told by `code` and shape, never by words of the message; the one exception is the 403 of a blocked
-resource, whose code is that of any network 403 (contract §5).
+What an error means is a row of `_BY_CODE`, `_IN_A_200` or `_BY_STATUS`, never a word of its message. Two exceptions,
+both of the contract (§5): the 403 of a blocked resource, whose code is that of any network 403, and a 404 without a
+code of its own that speaks of a deployment.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import email.utils
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
-from core.domain.image_json import ImageJson, is_too_deep
+from core.domain.image_json import ImageJson, InvalidImageJson, parse_json
 from core.domain.image_response import completed_to_response, has_picture
 from core.domain.outcome import Failure, FailureReason, Success, UpstreamError
 
@@ -23,37 +22,62 @@ if TYPE_CHECKING:
 EARLY_SECONDS: Final = 10.0
 """A failure within this time of sending came before a model can have drawn."""
 
-_REFUSALS: Final = frozenset({"content_policy_violation", "contentfilter", "content_filter", "moderation_blocked"})
-_INNER_REFUSAL: Final = "responsibleaipolicyviolation"
-_INNER: Final = ("inner_error", "innererror")
-_BLOCKED_WORDS: Final = "temporarily blocked"
-_RELAYED: Final = ("apim-request-id", "x-ms-region")
-_LONGEST_RELAYED: Final = 256
-_PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
-
+_BY_CODE: Final[Mapping[str, FailureReason]] = {
+    # The code of the error or of its inner error, in lower case, whatever the status is. Sources: Azure OpenAI docs,
+    # "Content filtering" and "Error codes"; gpt-image's own moderation (OpenAI API reference); user reports.
+    "content_policy_violation": FailureReason.REFUSED,
+    "contentfilter": FailureReason.REFUSED,
+    "content_filter": FailureReason.REFUSED,
+    "moderation_blocked": FailureReason.REFUSED,
+    "responsibleaipolicyviolation": FailureReason.REFUSED,
+    "insufficient_quota": FailureReason.OUT_OF_QUOTA,
+}
+_IN_A_200: Final[Mapping[str, FailureReason]] = {
+    # The code, else the type, of an error that came under status 200. Sources: events quoted in user reports, and
+    # the types that the same errors have under a status of their own (OpenAI docs, "Error codes").
+    "rate_limit_exceeded": FailureReason.THROTTLED,
+    "too_many_requests": FailureReason.THROTTLED,
+    "429": FailureReason.THROTTLED,
+    "image_generation_user_error": FailureReason.REJECTED,
+    "invalid_request_error": FailureReason.REJECTED,
+    "400": FailureReason.REJECTED,
+    "rate_limit_error": FailureReason.THROTTLED,
+}
 _BY_STATUS: Final[Mapping[int, FailureReason]] = {
-    # status: reason, where neither the body nor the time says otherwise (contract §5)
+    # The status, where neither the body nor the time says otherwise (contract §5).
     400: FailureReason.REJECTED,
     401: FailureReason.UNAUTHORIZED,
     403: FailureReason.UNAUTHORIZED,
-    404: FailureReason.NOT_FOUND,
+    404: FailureReason.WRONG_ENDPOINT,
     408: FailureReason.THROTTLED,
     413: FailureReason.REJECTED,
     422: FailureReason.REJECTED,
     429: FailureReason.THROTTLED,
 }
+_NO_DEPLOYMENT: Final = frozenset({"deploymentnotfound", "deployment_not_found", "model_not_found"})
+"""The codes of a 404 that speaks of the deployment."""
+_BLOCKED_WORDS: Final = "temporarily blocked"
+_INNER: Final = ("inner_error", "innererror")
+_STANDARD: Final = frozenset({"code", "message", "param", "type"})
+_FILTER_RESULTS: Final = ("content_filter_results", "prompt_filter_results")
+_RELAYED: Final = ("apim-request-id", "x-ms-region")
+_MAX_RELAYED_CHARACTERS: Final = 256
+_PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 
 
-def read_answer(status: int, headers: Mapping[str, str], answer: ImageJson) -> Success | Failure:
-    """Read a 2xx answer that is a JSON object, whatever its content type says."""
+def read_answer(status: int, headers: Mapping[str, str], answer: ImageJson, *, images: int) -> Success | Failure:
+    """Read a 2xx answer that is a JSON object, whatever its content type says. Of its items, `images` count."""
     if is_error(answer.value):
         return read_error_event(answer.value, headers)
     data = answer.value.get("data")
-    if not isinstance(data, list) or not any(has_picture(item) for item in data):
-        return Failure(reason=FailureReason.NO_PICTURE, status=status, relayed=relayed(headers))
-    items = [item for item in data if isinstance(item, dict)]
+    items = data[:images] if isinstance(data, list) else []
+    withheld = tuple(_withheld(index, item) for index, item in enumerate(items) if not has_picture(item))
+    if len(withheld) == len(items):
+        return _no_picture(withheld, status, headers)
+    pictures = [item for item in items if has_picture(item)]
     return Success(
-        answer=ImageJson({**answer.value, "data": items}, answer.literals),
+        answer=ImageJson({**answer.value, "data": pictures}, answer.literals),
+        withheld=withheld,
         status=status,
         relayed=relayed(headers),
     )
@@ -63,16 +87,53 @@ def read_completed(events: Sequence[ImageJson], headers: Mapping[str, str]) -> S
     """Read a stream that has ended, from its `completed` events."""
     if not events:
         return Failure(reason=FailureReason.CUT_SHORT, status=200, relayed=relayed(headers))
-    if not any(has_picture(event.value) for event in events):
-        return Failure(reason=FailureReason.NO_PICTURE, status=200, relayed=relayed(headers))
-    return Success(answer=completed_to_response(events), relayed=relayed(headers))
+    return read_answer(200, headers, completed_to_response(events), images=len(events))
 
 
-def read_error_event(value: Mapping[str, Any], headers: Mapping[str, str]) -> Failure:
-    """Read an error that came under status 200: the model was reached, so only a refusal is certain."""
+def _withheld(index: int, item: object) -> dict[str, Any]:
+    """What is told of a picture that was not handed out."""
+    results = {} if not isinstance(item, dict) else {name: item[name] for name in _FILTER_RESULTS if name in item}
+    return {"index": index, **results}
+
+
+def _no_picture(withheld: Sequence[Mapping[str, Any]], status: int, headers: Mapping[str, str]) -> Failure:
+    """The failure of an answer without a picture: a refusal where the filter results say that something was."""
+    filtered = [item for item in withheld if any(_has_filtered(item.get(name)) for name in _FILTER_RESULTS)]
+    if not filtered:
+        return Failure(reason=FailureReason.NO_PICTURE, status=status, relayed=relayed(headers))
+    results = {name: filtered[0][name] for name in _FILTER_RESULTS if name in filtered[0]}
+    message = "Azure OpenAI withheld the picture: its content filter found something in it"
+    return Failure(
+        reason=FailureReason.REFUSED,
+        status=status,
+        error=UpstreamError(code="content_filter", message=message, details=results),
+        relayed=relayed(headers),
+        has_drawn=True,
+    )
+
+
+def _has_filtered(results: object) -> bool:
+    """Whether filter results name a category that was filtered."""
+    return isinstance(results, dict) and any(
+        isinstance(category, dict) and category.get("filtered") is True for category in results.values()
+    )
+
+
+def read_error_event(value: Mapping[str, Any], headers: Mapping[str, str], *, has_drawn: bool = False) -> Failure:
+    """Read an error that came under status 200. `has_drawn`: a partial image came before it."""
     error = error_of(value)
-    reason = FailureReason.REFUSED if _is_refusal(error) else FailureReason.STREAM_ERROR
-    return Failure(reason=reason, status=200, error=error, relayed=relayed(headers))
+    names = [name.lower() for name in (error.code, error.type) if name]
+    reason = _reason_by_code(error) or next((_IN_A_200[name] for name in names if name in _IN_A_200), None)
+    if reason is None or (has_drawn and reason is FailureReason.THROTTLED):
+        reason = FailureReason.STREAM_ERROR
+    return Failure(
+        reason=reason,
+        status=200,
+        error=error,
+        retry_after=retry_after(headers),
+        relayed=relayed(headers),
+        has_drawn=has_drawn and reason is FailureReason.REJECTED,
+    )
 
 
 def read_error(
@@ -85,10 +146,9 @@ def read_error(
 ) -> Failure:
     """Read an answer that is not 2xx. `seconds` have gone by since it was sent; `now` is the wall clock, in UTC."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = None
-    error = UpstreamError() if is_too_deep(body, value) else error_of(value)
+        error = error_of(parse_json(body))
+    except InvalidImageJson:
+        error = UpstreamError()
     return Failure(
         reason=_reason(status, error, seconds),
         status=status,
@@ -99,10 +159,13 @@ def read_error(
 
 
 def _reason(status: int, error: UpstreamError, seconds: float) -> FailureReason:
-    if _is_refusal(error):
-        return FailureReason.REFUSED
+    by_code = _reason_by_code(error)
+    if by_code is not None:
+        return by_code
     if status == 403 and _BLOCKED_WORDS in (error.message or "").lower():
         return FailureReason.BLOCKED
+    if status == 404 and _is_about_the_deployment(error):
+        return FailureReason.NOT_FOUND
     late = seconds > EARLY_SECONDS
     if status == 408 and late:
         return FailureReason.TIMED_OUT
@@ -112,10 +175,16 @@ def _reason(status: int, error: UpstreamError, seconds: float) -> FailureReason:
     return _BY_STATUS.get(status, FailureReason.LATE_SERVER_ERROR if late else FailureReason.UNEXPECTED_STATUS)
 
 
-def _is_refusal(error: UpstreamError) -> bool:
+def _reason_by_code(error: UpstreamError) -> FailureReason | None:
+    """What the error's code says, or else its inner error's."""
     inner = next((error.details[name] for name in _INNER if name in error.details), None)
-    inner_code = str(inner.get("code")) if isinstance(inner, dict) else ""
-    return (error.code or "").lower() in _REFUSALS or inner_code.lower() == _INNER_REFUSAL
+    codes = (error.code, inner.get("code") if isinstance(inner, dict) else None)
+    return next((_BY_CODE[str(code).lower()] for code in codes if str(code).lower() in _BY_CODE), None)
+
+
+def _is_about_the_deployment(error: UpstreamError) -> bool:
+    code = (error.code or "404").lower()
+    return code in _NO_DEPLOYMENT or (code == "404" and "deployment" in (error.message or "").lower())
 
 
 def is_error(value: Mapping[str, Any]) -> bool:
@@ -132,13 +201,13 @@ def error_of(value: object) -> UpstreamError:
         return UpstreamError(message=error)
     if not isinstance(error, dict):
         return UpstreamError()
-    standard = {"code", "message", "param", "type"}
+    is_inside = error is not value
     return UpstreamError(
         code=_text(error.get("code")),
         message=_text(error.get("message")),
         param=_text(error.get("param")),
-        type=_text(error.get("type")) if error is not value else None,
-        details={name: part for name, part in error.items() if name not in standard and error is not value},
+        type=_text(error.get("type")) if is_inside else None,
+        details={name: part for name, part in error.items() if name not in _STANDARD} if is_inside else {},
     )
 
 
@@ -152,29 +221,34 @@ def relayed(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in found.items()
-        if value and len(value) <= _LONGEST_RELAYED and value.isascii() and value.isprintable()
+        if value and len(value) <= _MAX_RELAYED_CHARACTERS and value.isascii() and value.isprintable()
     }
 
 
-def retry_after(headers: Mapping[str, str], now: dt.datetime) -> float | None:
-    """How long upstream asks to wait, in seconds (RFC 9110 §10.2.3, and Azure's milliseconds). Nonsense: None."""
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        milliseconds = _number(headers.get(name))
-        if milliseconds is not None:
-            return milliseconds / 1000
+def retry_after(headers: Mapping[str, str], now: dt.datetime | None = None) -> float | None:
+    """How long upstream asks to wait, in seconds (RFC 9110 §10.2.3, and Azure's milliseconds).
+
+    None where it states no wait, a wait of 0 or nonsense. A date is compared with `now`, or else with the answer's
+    own `Date`; one that has gone by states no wait.
+    """
+    milliseconds = [_number(headers.get(name)) for name in ("retry-after-ms", "x-ms-retry-after-ms")]
     text = headers.get("retry-after")
-    seconds = _number(text)
-    if seconds is not None or text is None:
+    stated = [*(each and each / 1000 for each in milliseconds), _number(text)]
+    seconds = next((each for each in stated if each), None)
+    if seconds is not None:
         return seconds
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=dt.UTC)
-    return max(0.0, (date - now).total_seconds())
+    date, now = _date(text), now or _date(headers.get("date"))
+    return None if date is None or now is None or date <= now else (date - now).total_seconds()
 
 
 def _number(text: str | None) -> float | None:
     plain = _PLAIN_NUMBER.fullmatch((text or "").strip())
     return float(plain.group()) if plain else None
+
+
+def _date(text: str | None) -> dt.datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=dt.UTC)

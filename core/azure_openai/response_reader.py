@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from core.azure_openai import response_outcome
 from core.azure_openai.connection import Lost
-from core.azure_openai.sse import Event, EventReader, EventTooLong
-from core.domain.image_json import ImageJson, ImageJsonParser, InvalidImageJson
+from core.azure_openai.sse import Event, EventReader, StreamTooLong
+from core.domain.image_json import BOM, ImageJson, ImageJsonParser, InvalidImageJson
 from core.domain.image_response import COMPLETED, ERROR, PARTIAL
 from core.domain.outcome import Failure, FailureReason, Outcome, UpstreamPartial
 
@@ -33,6 +33,11 @@ MAX_ANSWER_BYTES: Final = 512 << 20
 """The largest JSON answer that is held: ten 4K pictures are 330 MB of base64."""
 SECONDS_TO_END: Final = 0.1
 """How long the end of a stream is waited for once its last picture is there, so that the connection can be kept."""
+
+BYTES_WITHOUT_A_PAUSE: Final = 1 << 20
+"""After how many bytes the reading of one answer gives way to others: some milliseconds of work."""
+WORK_OF_AN_EVENT: Final = 8 << 10
+"""An event, or some empty lines, is as much work as so many bytes of a picture."""
 
 MAX_BLANK_BYTES: Final = 4096
 """How much white space an answer may begin with that does not say what it is."""
@@ -92,35 +97,57 @@ async def receive_error(response: HttpResponse, time: Time) -> bytes:
     return bytes(body)
 
 
-async def receive_whole(response: HttpResponse, time: Time) -> Outcome:
-    """Read an answer that is JSON."""
-    lifter = ImageJsonParser()
+async def receive_whole(response: HttpResponse, time: Time, *, images: int) -> Outcome:
+    """Read an answer that is JSON. Of more pictures than `images`, the rest is not looked at."""
+    parser = ImageJsonParser(images)
+    work = _Work()
     try:
         async with aclosing(response.pieces(time.left)) as pieces:
             async for piece in pieces:
-                lifter.feed(piece)
-                if lifter.size > MAX_ANSWER_BYTES:
+                parser.feed(piece)
+                await work.done(len(piece))
+                if parser.is_full:
+                    break
+                if parser.size > MAX_ANSWER_BYTES:
                     return _failed(FailureReason.UNREADABLE, response)
-        answer = lifter.document()
+        answer = parser.document()
     except InvalidImageJson:
         return _failed(FailureReason.UNREADABLE, response)
     except Lost:
         return _failed(FailureReason.CUT_SHORT, response)
     except TimeoutError:
         return _failed(FailureReason.TIMED_OUT, response)
-    return response_outcome.read_answer(response.status, response.headers, answer)
+    return response_outcome.read_answer(response.status, response.headers, answer, images=images)
+
+
+class _Work:
+    """The work on one answer, which gives way to others now and then: what has come already is read without waiting."""
+
+    def __init__(self) -> None:
+        self._since = 0
+
+    async def done(self, amount: int) -> None:
+        """Note some work, in bytes that were read."""
+        self._since += amount
+        if self._since > BYTES_WITHOUT_A_PAUSE:
+            self._since = 0
+            await asyncio.sleep(0)
 
 
 async def receive_stream(response: HttpResponse, time: Time, patience: Patience, *, images: int, show: Show) -> Outcome:
     """Read a stream: show its partial images as they come, and give its outcome."""
     completed: list[ImageJson] = []
+    has_drawn = False
     try:
         async with aclosing(_events(response, time, patience)) as events:
             async for event in events:
-                read = _understood(event, response)
+                read = _read_event(event, response, has_drawn=has_drawn)
                 if isinstance(read, Failure):
+                    if completed:
+                        break
                     return read
                 if isinstance(read, UpstreamPartial):
+                    has_drawn = True
                     await show(read)
                 elif read is not None:
                     completed.append(read)
@@ -137,7 +164,9 @@ async def receive_stream(response: HttpResponse, time: Time, patience: Patience,
     return response_outcome.read_completed(completed, response.headers)
 
 
-def _understood(event: Event, response: HttpResponse) -> UpstreamPartial | ImageJson | Failure | None:
+def _read_event(
+    event: Event, response: HttpResponse, *, has_drawn: bool
+) -> UpstreamPartial | ImageJson | Failure | None:
     """What an event says: a partial image, a finished one (its document), a failure, or nothing that counts."""
     document = event.document
     if document is None:
@@ -145,7 +174,7 @@ def _understood(event: Event, response: HttpResponse) -> UpstreamPartial | Image
             return None
         return _failed(FailureReason.CUT_SHORT if event.name == _AT_THE_END else FailureReason.UNREADABLE, response)
     if response_outcome.is_error(document.value):
-        return response_outcome.read_error_event(document.value, response.headers)
+        return response_outcome.read_error_event(document.value, response.headers, has_drawn=has_drawn)
     kind = document.value.get("type", event.name)
     if kind == PARTIAL:
         return UpstreamPartial(event=document, relayed=response_outcome.relayed(response.headers))
@@ -169,7 +198,7 @@ async def is_event_stream(
     read = begun.read
     while not read.strip() and len(read) < MAX_BLANK_BYTES and (piece := await anext(begun.rest, None)) is not None:
         read += piece
-    return not read.lstrip().startswith((b"{", b"<")), begun
+    return not read.removeprefix(BOM).lstrip().startswith((b"{", b"<")), begun
 
 
 class _Begun:
@@ -205,15 +234,18 @@ class _Begun:
 async def _events(response: HttpResponse, time: Time, patience: Patience) -> AsyncGenerator[Event]:
     """Yield the events of a stream. Raises Lost or TimeoutError."""
     reader = EventReader()
+    work = _Work()
     async with aclosing(response.pieces(lambda: time.left(patience.idle))) as pieces:
         async for piece in pieces:
             try:
                 for event in reader.feed(piece):
-                    yield event
+                    await work.done(WORK_OF_AN_EVENT)
+                    if event is not None:
+                        yield event
                     del event
-            except EventTooLong:
-                yield Event("", None, b"")
+            except StreamTooLong:
                 return
+            await work.done(len(piece))
     last = reader.close()
     if last is not None:
         yield last if last.document is not None else replace(last, name=_AT_THE_END)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from core.domain.image_json import ImageJson, ImageJsonParser, InvalidImageJson
+from core.domain.image_json import BOM, ImageJson, ImageJsonParser, InvalidImageJson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 MAX_EVENT_BYTES: Final = 96 << 20
 """No event is longer: a 4K picture is 33 MB of base64. What is longer is not an answer but an attack or a fault."""
 
-_BOM: Final = b"\xef\xbb\xbf"
-_LONGEST_NAME: Final = 16
+MAX_EVENTS: Final = 10_000
+"""How many events a stream may have. Ten pictures with three partial images each have 40."""
+MAX_PICTURES_IN_AN_EVENT: Final = 10
+MAX_LINES: Final = 500_000
+"""How many lines a stream may have. A 4K picture in lines of 76 characters has 434,000."""
+LINES_WITHOUT_A_PAUSE: Final = 32
+
+_MAX_NAME_BYTES: Final = 16
 """No field's name that counts here is longer, a byte order mark included; of a longer one no more is kept."""
 
 
-class EventTooLong(Exception):
-    """An event grew beyond MAX_EVENT_BYTES."""
+class StreamTooLong(Exception):
+    """An event grew beyond MAX_EVENT_BYTES, or there are more than MAX_EVENTS or MAX_LINES."""
 
 
 class Event(Struct, frozen=True):
@@ -62,7 +68,7 @@ class EventReader:
     def __init__(self) -> None:
         self._at_start = True
         self._after_cr = False
-        self._size = 0
+        self._size = self._lines = self._events = 0
         # The event that is being read.
         self._name = ""
         self._data: _Data | None = None
@@ -71,8 +77,11 @@ class EventReader:
         self._short = bytearray()
         """The field's name while its colon has not come; then the value of `event`."""
 
-    def feed(self, piece: bytes) -> Iterator[Event]:
-        """Take the next piece and yield the events that it completes. Raises EventTooLong."""
+    def feed(self, piece: bytes) -> Iterator[Event | None]:
+        """Take the next piece and yield the events that it completes. Raises StreamTooLong.
+
+        Now and then it yields None, so that the caller can give way to others: a piece may have very many lines.
+        """
         position = 0
         if self._after_cr and piece:
             self._after_cr = False
@@ -90,8 +99,7 @@ class EventReader:
                     self._after_cr = True
                 elif next_lf == position:
                     position += 1
-            if self._end_line():
-                yield from self._dispatch()
+            yield from self._end_line()
             if 0 <= next_lf < position:
                 next_lf = piece.find(b"\n", position)
             if 0 <= next_cr < position:
@@ -100,16 +108,16 @@ class EventReader:
 
     def close(self) -> Event | None:
         """Say that the stream has ended; hand out what had not been ended by a blank line, if it has data."""
-        self._end_line()
-        return next(self._dispatch(), None)
+        events = [*self._end_line(), *self._dispatch()]
+        return next((event for event in events if event is not None), None)
 
     def _take(self, piece: bytes, start: int, end: int) -> None:
         """Take a part of a line."""
         if self._kind is _Kind.UNKNOWN:
             colon = piece.find(b":", start, end)
             name_ends = end if colon < 0 else colon
-            if len(self._short) < _LONGEST_NAME:
-                self._short += piece[start : min(name_ends, start + _LONGEST_NAME)]
+            if len(self._short) < _MAX_NAME_BYTES:
+                self._short += piece[start : min(name_ends, start + _MAX_NAME_BYTES)]
             if colon < 0:
                 return
             start = colon + 1
@@ -118,7 +126,7 @@ class EventReader:
             return
         self._size += end - start
         if self._size > MAX_EVENT_BYTES:
-            raise EventTooLong
+            raise StreamTooLong
         if self._kind is _Kind.EVENT:
             self._short += piece[start:end]
         elif self._data is not None:
@@ -128,7 +136,7 @@ class EventReader:
         """The field's name is there: decide what its value is to be."""
         name, self._short = bytes(self._short), bytearray()
         if self._at_start:
-            name = name.removeprefix(_BOM)
+            name = name.removeprefix(BOM)
         self._kind = _KINDS.get(name, _Kind.IGNORED)
         if self._kind is _Kind.DATA:
             if self._data is None:
@@ -136,35 +144,44 @@ class EventReader:
             else:
                 self._data.next_line()
 
-    def _end_line(self) -> bool:
-        """End the line that is being read. True: it was blank."""
+    def _end_line(self) -> Iterator[Event | None]:
+        """End the line that is being read; a blank one ends the event."""
         blank = self._kind is _Kind.UNKNOWN and not self._short
         if not blank and self._kind is _Kind.UNKNOWN:
             self._begin_value()  # a field's name alone: its value is empty
         if self._kind is _Kind.EVENT:
             self._name = self._short.removeprefix(b" ").decode(errors="replace")
         self._kind, self._short, self._at_start = _Kind.UNKNOWN, bytearray(), False
-        return blank
+        self._lines += 1
+        if self._lines > MAX_LINES:
+            raise StreamTooLong
+        if blank:
+            yield from self._dispatch()
+        if self._lines % LINES_WITHOUT_A_PAUSE == 0:
+            yield None
 
     def _dispatch(self) -> Iterator[Event]:
         name, data = self._name, self._data
         self._name, self._data, self._size = "", None, 0
         if data is not None:
+            self._events += 1
+            if self._events > MAX_EVENTS:
+                raise StreamTooLong
             yield data.event(name or "message")
 
 
 class _Data:
     """The data of one event, while it comes."""
 
-    __slots__ = ("_lifter", "_line_begins", "_readable")
+    __slots__ = ("_line_begins", "_parser", "_readable")
 
     def __init__(self) -> None:
-        self._lifter = ImageJsonParser()
+        self._parser = ImageJsonParser(MAX_PICTURES_IN_AN_EVENT)
         self._line_begins = True
         self._readable = True
 
     def next_line(self) -> None:
-        self._lift(b"\n")
+        self._parse(b"\n")
         self._line_begins = True
 
     def feed(self, piece: bytes, start: int, end: int) -> None:
@@ -172,18 +189,18 @@ class _Data:
             self._line_begins = False
             if piece[start : start + 1] == b" ":
                 start += 1
-        self._lift(piece if end - start == len(piece) else piece[start:end])
+        self._parse(piece if end - start == len(piece) else piece[start:end])
 
     def event(self, name: str) -> Event:
         try:
-            document = self._lifter.document() if self._readable else None
+            document = self._parser.document() if self._readable else None
         except InvalidImageJson:
             document = None
-        return Event(name, document, self._lifter.text)
+        return Event(name, document, self._parser.text)
 
-    def _lift(self, piece: bytes) -> None:
+    def _parse(self, piece: bytes) -> None:
         if self._readable:
             try:
-                self._lifter.feed(piece)
+                self._parser.feed(piece)
             except InvalidImageJson:
                 self._readable = False

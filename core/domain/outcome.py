@@ -1,9 +1,9 @@
-"""What one attempt on one target came to: one frozen value, and nothing else decides what follows.
+"""How one attempt on one target ended: one frozen value, and nothing else decides what follows.
 
 Two questions are asked of an attempt without a picture, and each has a table:
 
-* what may be done next -- `Kind`, read by the `attempts` room;
-* what the caller is told -- `Reason`, finer, with its row in `SHOWN` (contract §5).
+* what may be done next: `OutcomeKind`, which core/routing/retry_rules.py has a row for;
+* what the caller is told: `FailureReason`, finer, with its row in `ERROR_MAPPINGS` (contract §5).
 
 The line that matters runs between *surely no picture was bought* and *perhaps one was* (`AMBIGUOUS`).
 """
@@ -42,7 +42,7 @@ class OutcomeKind(StrEnum):
     MISCONFIGURED = "misconfigured"
     """The target does not take the gateway's key, or does not exist."""
     BLOCKED = "blocked"
-    """The resource itself is blocked for abuse: an outage of the account."""
+    """The resource itself is blocked for abuse, or its account has no quota left: an outage of the account."""
 
 
 class FailureReason(StrEnum):
@@ -51,6 +51,8 @@ class FailureReason(StrEnum):
     REFUSED = "refused"
     REJECTED = "rejected"
     THROTTLED = "throttled"
+    OUT_OF_QUOTA = "out_of_quota"
+    """The account has no quota left: no wait will help."""
     SERVER_ERROR = "server_error"
     LATE_SERVER_ERROR = "late_server_error"
     UNREACHABLE = "unreachable"
@@ -70,6 +72,8 @@ class FailureReason(StrEnum):
     UNAUTHORIZED = "unauthorized"
     NO_TOKEN = "no_token"  # noqa: S105 -- no password but a reason
     NOT_FOUND = "not_found"
+    WRONG_ENDPOINT = "wrong_endpoint"
+    """A 404 that speaks of something else than the deployment."""
     UNEXPECTED_STATUS = "unexpected_status"
     BLOCKED = "blocked"
 
@@ -78,121 +82,97 @@ GATEWAY_REASONS: Final = frozenset({FailureReason.NO_TIME, FailureReason.NO_TURN
 """They say nothing of a target: nobody was asked."""
 
 
-class ErrorMapping(Struct, frozen=True, kw_only=True):
+class ErrorMapping(Struct, frozen=True):
     """What the caller sees of a reason. `None` for status, code or message: as upstream gave it."""
 
     kind: OutcomeKind
-    status: int | None
-    code: str | None
-    message: str | None
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    keeps_words: bool = False
+    """Whether upstream's own message, if it gave one, goes before `message`."""
 
 
+_MAY_BE_DRAWN: Final = "; it may have drawn the picture all the same"
 ERROR_MAPPINGS: Final[dict[FailureReason, ErrorMapping]] = {
     # Contract §5, "upstream did / the caller sees", in its order.
-    FailureReason.REFUSED: ErrorMapping(kind=OutcomeKind.REFUSED, status=400, code=None, message=None),
-    FailureReason.REJECTED: ErrorMapping(kind=OutcomeKind.REJECTED, status=None, code=None, message=None),
+    FailureReason.REFUSED: ErrorMapping(OutcomeKind.REFUSED, 400),
+    FailureReason.REJECTED: ErrorMapping(OutcomeKind.REJECTED),
     FailureReason.UNAUTHORIZED: ErrorMapping(
-        kind=OutcomeKind.MISCONFIGURED,
-        status=502,
-        code="upstream_auth_failed",
-        message="Azure OpenAI did not accept the gateway's own credentials; your key is not at fault",
+        OutcomeKind.MISCONFIGURED,
+        502,
+        "upstream_auth_failed",
+        "Azure OpenAI did not accept the gateway's own credentials; your key is not at fault",
     ),
     FailureReason.NO_TOKEN: ErrorMapping(
-        kind=OutcomeKind.MISCONFIGURED,
-        status=502,
-        code="upstream_auth_failed",
-        message="The gateway has no credentials for Azure OpenAI at the moment; your key is not at fault",
+        OutcomeKind.MISCONFIGURED,
+        502,
+        "upstream_auth_failed",
+        "The gateway has no credentials for Azure OpenAI at the moment; your key is not at fault",
     ),
     FailureReason.BLOCKED: ErrorMapping(
-        kind=OutcomeKind.BLOCKED,
-        status=502,
-        code="upstream_blocked",
-        message="The Azure OpenAI resource behind this deployment is blocked; your prompt is not at fault",
+        OutcomeKind.BLOCKED,
+        502,
+        "upstream_blocked",
+        "The Azure OpenAI resource behind this deployment is blocked; your prompt is not at fault",
     ),
     FailureReason.NOT_FOUND: ErrorMapping(
-        kind=OutcomeKind.MISCONFIGURED,
-        status=404,
-        code="deployment_not_found",
-        message="Azure OpenAI does not know this deployment",
+        OutcomeKind.MISCONFIGURED, 404, "deployment_not_found", "Azure OpenAI does not know this deployment"
     ),
-    FailureReason.THROTTLED: ErrorMapping(kind=OutcomeKind.THROTTLED, status=429, code=None, message=None),
+    FailureReason.WRONG_ENDPOINT: ErrorMapping(
+        OutcomeKind.MISCONFIGURED,
+        502,
+        "upstream_error",
+        "Azure OpenAI does not know what it was asked: the api-version or the endpoint is wrong",
+        keeps_words=True,
+    ),
+    FailureReason.THROTTLED: ErrorMapping(OutcomeKind.THROTTLED, 429),
+    FailureReason.OUT_OF_QUOTA: ErrorMapping(OutcomeKind.BLOCKED, 429),
     FailureReason.SERVER_ERROR: ErrorMapping(
-        kind=OutcomeKind.OVERLOADED,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI failed before it drew",
+        OutcomeKind.OVERLOADED, 502, "upstream_error", "Azure OpenAI failed before it drew"
     ),
     FailureReason.LATE_SERVER_ERROR: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI failed while it may have been drawing",
+        OutcomeKind.AMBIGUOUS, 502, "upstream_error", "Azure OpenAI failed while it may have been drawing"
     ),
     FailureReason.CUT_SHORT: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI's answer was cut short",
+        OutcomeKind.AMBIGUOUS, 502, "upstream_error", "Azure OpenAI's answer was cut short"
     ),
     FailureReason.NO_PICTURE: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI answered without a picture",
+        OutcomeKind.AMBIGUOUS, 502, "upstream_error", "Azure OpenAI answered without a picture"
     ),
     FailureReason.UNREADABLE: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI's answer could not be read",
+        OutcomeKind.AMBIGUOUS, 502, "upstream_error", "Azure OpenAI's answer could not be read"
     ),
     FailureReason.STREAM_ERROR: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI failed in the middle of its stream",
+        OutcomeKind.AMBIGUOUS,
+        502,
+        "upstream_error",
+        "Azure OpenAI failed in the middle of its stream",
+        keeps_words=True,
     ),
     FailureReason.UNEXPECTED_STATUS: ErrorMapping(
-        kind=OutcomeKind.MISCONFIGURED,
-        status=502,
-        code="upstream_error",
-        message="Azure OpenAI gave an answer that this gateway does not expect",
+        OutcomeKind.MISCONFIGURED,
+        502,
+        "upstream_error",
+        "Azure OpenAI gave an answer that this gateway does not expect",
     ),
     FailureReason.UNREACHABLE: ErrorMapping(
-        kind=OutcomeKind.UNREACHABLE,
-        status=502,
-        code="upstream_unreachable",
-        message="Azure OpenAI could not be reached",
+        OutcomeKind.UNREACHABLE, 502, "upstream_unreachable", "Azure OpenAI could not be reached"
     ),
     FailureReason.NO_TIME: ErrorMapping(
-        kind=OutcomeKind.UNREACHABLE,
-        status=502,
-        code="upstream_unreachable",
-        message="Azure OpenAI could not be asked in time",
+        OutcomeKind.UNREACHABLE, 502, "upstream_unreachable", "Azure OpenAI could not be asked in time"
     ),
     FailureReason.NO_TURN: ErrorMapping(
-        kind=OutcomeKind.BUSY,
-        status=503,
-        code="gateway_busy",
-        message="The gateway has no connection to Azure OpenAI free at the moment",
+        OutcomeKind.BUSY, 503, "gateway_busy", "The gateway has no connection to Azure OpenAI free at the moment"
     ),
     FailureReason.TIMED_OUT: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=504,
-        code="upstream_timeout",
-        message="Azure OpenAI did not answer in time; it may have drawn the picture all the same",
+        OutcomeKind.AMBIGUOUS, 504, "upstream_timeout", f"Azure OpenAI did not answer in time{_MAY_BE_DRAWN}"
     ),
     FailureReason.NO_FIRST_BYTE: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=504,
-        code="upstream_timeout",
-        message="Azure OpenAI did not begin to answer in time; it may have drawn the picture all the same",
+        OutcomeKind.AMBIGUOUS, 504, "upstream_timeout", f"Azure OpenAI did not begin to answer in time{_MAY_BE_DRAWN}"
     ),
     FailureReason.WENT_SILENT: ErrorMapping(
-        kind=OutcomeKind.AMBIGUOUS,
-        status=504,
-        code="upstream_timeout",
-        message="Azure OpenAI began a stream and fell silent; it may have drawn the picture all the same",
+        OutcomeKind.AMBIGUOUS, 504, "upstream_timeout", f"Azure OpenAI began a stream and fell silent{_MAY_BE_DRAWN}"
     ),
 }
 
@@ -216,9 +196,11 @@ class Failure(Struct, frozen=True, kw_only=True):
     """What upstream answered; `None` where it did not answer."""
     error: UpstreamError = field(default_factory=UpstreamError)
     retry_after: float | None = None
-    """Seconds that upstream asked to wait."""
+    """Seconds that upstream asked to wait; never 0."""
     relayed: Mapping[str, str] = field(default_factory=dict)
     """Upstream's headers that the caller may see."""
+    has_drawn: bool = False
+    """Whether something was drawn before it failed, a partial image or a withheld one: it may be billed."""
     only_cooling: bool = False
     """Nothing was sent in this call: the target is left alone after such a failure of others."""
 
@@ -227,11 +209,18 @@ class Failure(Struct, frozen=True, kw_only=True):
         """What this means for what is tried next."""
         return ERROR_MAPPINGS[self.reason].kind
 
+    @property
+    def perhaps_billed(self) -> bool:
+        """Whether a picture may have been bought all the same."""
+        return self.has_drawn or self.kind is OutcomeKind.AMBIGUOUS
+
 
 class Success(Struct, frozen=True, kw_only=True):
     """An attempt that gave what was asked: the answer in the form of the JSON contract."""
 
     answer: ImageJson
+    withheld: tuple[Mapping[str, Any], ...] = ()
+    """What upstream said of the pictures that it did not hand out: their place, their filter results."""
     status: int = 200
     relayed: Mapping[str, str] = field(default_factory=dict)
 

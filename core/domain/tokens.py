@@ -54,7 +54,7 @@ class AttemptUsage(Struct, frozen=True, kw_only=True):
     def by(cls, step: int, outcome: Outcome) -> AttemptUsage:
         """What an attempt on a step drew, by its outcome. Items without a picture do not count."""
         if isinstance(outcome, Failure):
-            return cls(step=step, kind=outcome.kind)
+            return cls(step=step, kind=OutcomeKind.AMBIGUOUS if outcome.perhaps_billed else outcome.kind)
         answer = outcome.answer.value
         images = sum(has_picture(item) for item in answer["data"])
         return cls(step=step, kind=outcome.kind, images=images, tokens=tokens_of(answer.get("usage")))

@@ -113,4 +113,5 @@ class ResponseBuilder:
             "latency_ms": call.latency_ms,
             "fallback_index": end.step.fallback_index,
             "attempts": end.summary.as_json(),
+            **({"withheld": list(end.picture.withheld)} if end.picture.withheld else {}),
         }

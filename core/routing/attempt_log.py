@@ -122,7 +122,7 @@ class AttemptLog:
             status=outcome.status,
             latency_ms=round((now - began_at) * 1000),
         )
-        self._go_on(trace, ambiguous=failed is not None and failed.kind is OutcomeKind.AMBIGUOUS)
+        self._go_on(trace, ambiguous=failed is not None and failed.perhaps_billed)
         self._ended.append(AttemptUsage.by(move.step, outcome))
         if failed is None:
             self.close()

@@ -86,4 +86,5 @@ COOL_OFFS: Final[dict[FailureReason, CoolOff]] = {
     FailureReason.UNAUTHORIZED: CoolOff(after=1, seconds=60, logged=True),
     FailureReason.NO_TOKEN: CoolOff(after=1, seconds=10, logged=True),
     FailureReason.BLOCKED: CoolOff(after=1, seconds=300, logged=True),
+    FailureReason.OUT_OF_QUOTA: CoolOff(after=1, seconds=300, logged=True),
 }

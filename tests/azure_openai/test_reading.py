@@ -22,6 +22,8 @@ SAFETY = "Your request was rejected as a result of our safety system."
 INNER = {"code": "ResponsibleAIPolicyViolation", "content_filter_results": {"violence": {"filtered": True}}}
 BLOCKED = "Your resource has been temporarily blocked because we detected behavior that may violate our content policy."
 NETWORK = "Public access is disabled. Please configure private endpoint."
+NO_DEPLOYMENT = "The API deployment for this resource does not exist."
+WRONG_ENDPOINT = (FailureReason.WRONG_ENDPOINT, OutcomeKind.MISCONFIGURED)
 RATE = "Requests to the Operation have exceeded call rate limit. Please retry after 20 seconds."
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>temporarily blocked content_filter</body></html>"
 """A page with words in it that must not count."""
@@ -129,7 +131,13 @@ ROWS = [
     (403, EARLY, orjson.dumps({"statusCode": 403, "message": BLOCKED}), FailureReason.BLOCKED, OutcomeKind.BLOCKED),
     (401, EARLY, said({"message": BLOCKED}), FailureReason.UNAUTHORIZED, OutcomeKind.MISCONFIGURED),
     (404, EARLY, said({"code": "DeploymentNotFound"}), FailureReason.NOT_FOUND, OutcomeKind.MISCONFIGURED),
-    (404, LATE, b"", FailureReason.NOT_FOUND, OutcomeKind.MISCONFIGURED),
+    (404, LATE, said({"code": "deploymentnotfound"}), FailureReason.NOT_FOUND, OutcomeKind.MISCONFIGURED),
+    (404, EARLY, said({"code": "404", "message": NO_DEPLOYMENT}), FailureReason.NOT_FOUND, OutcomeKind.MISCONFIGURED),
+    (404, EARLY, said({"message": NO_DEPLOYMENT}), FailureReason.NOT_FOUND, OutcomeKind.MISCONFIGURED),
+    (404, LATE, b"", FailureReason.WRONG_ENDPOINT, OutcomeKind.MISCONFIGURED),
+    (404, EARLY, said({"code": "404", "message": "Resource not found"}), *WRONG_ENDPOINT),
+    (404, EARLY, said({"code": "OperationNotSupported", "message": NO_DEPLOYMENT}), *WRONG_ENDPOINT),
+    (429, EARLY, said({"code": "insufficient_quota"}), FailureReason.OUT_OF_QUOTA, OutcomeKind.BLOCKED),
     (429, EARLY, said({"code": "429", "message": RATE}), FailureReason.THROTTLED, OutcomeKind.THROTTLED),
     (429, LATE, HTML, FailureReason.THROTTLED, OutcomeKind.THROTTLED),
     (408, 0.0, b"", FailureReason.THROTTLED, OutcomeKind.THROTTLED),
@@ -192,7 +200,8 @@ BODIES = {
     "a list": (b'["no"]', UpstreamError()),
     "null": (b"null", UpstreamError()),
     "cut off": (b'{"error":{"code":"contentFilter"', UpstreamError()),
-    "not UTF-8": (b'{"error":"\xff\xfe"}', UpstreamError()),
+    "not UTF-8": (b'{"error":"\xff\xfe"}', UpstreamError(message="\ufffd\ufffd")),
+    "a byte order mark": (b'\xef\xbb\xbf{"error":"no"}', UpstreamError(message="no")),
     "too deep": (b'{"error":' * 3_000 + b"1" + b"}" * 3_000, UpstreamError()),
 }
 
@@ -233,19 +242,19 @@ def http_date(seconds: float) -> str:
 
 WAITS = {
     "seconds": ({"retry-after": "20"}, 20.0),
-    "zero": ({"retry-after": "0"}, 0.0),
+    "zero": ({"retry-after": "0"}, None),
     "a day": ({"retry-after": "86400"}, 86_400.0),
     "a fraction": ({"retry-after": "1.5"}, 1.5),
     "spaces around": ({"retry-after": " 20 "}, 20.0),
     "a date to come": ({"retry-after": http_date(90)}, 90.0),
-    "a date that has gone by": ({"retry-after": http_date(-90)}, 0.0),
+    "a date that has gone by": ({"retry-after": http_date(-90)}, None),
     "a date without a zone": ({"retry-after": http_date(90).removesuffix(" GMT")}, 90.0),
     "a date in another zone": ({"retry-after": "Sun, 01 Nov 2026 14:00:30 +0200"}, 30.0),
     "milliseconds": ({"retry-after-ms": "1500"}, 1.5),
     "milliseconds, as older services say it": ({"x-ms-retry-after-ms": "250"}, 0.25),
     "milliseconds before seconds": ({"retry-after": "20", "retry-after-ms": "19500"}, 19.5),
     "the newer milliseconds first": ({"x-ms-retry-after-ms": "9", "retry-after-ms": "1000"}, 1.0),
-    "milliseconds before a date": ({"retry-after": http_date(90), "retry-after-ms": "0"}, 0.0),
+    "no milliseconds, but a date": ({"retry-after": http_date(90), "retry-after-ms": "0"}, 90.0),
     "nonsense in milliseconds": ({"retry-after": "20", "retry-after-ms": "soon"}, 20.0),
     "negative milliseconds": ({"retry-after": "20", "retry-after-ms": "-1"}, 20.0),
     "nonsense": ({"retry-after": "soon"}, None),
@@ -334,9 +343,9 @@ def test_relayed_headers_that_are_odd(value):
 # -- answers under 200 ------------------------------------------------------------------------------------------------
 
 
-def answered(value: dict[str, object]) -> Success | Failure:
+def answered(value: dict[str, object], *, images: int = 4) -> Success | Failure:
     return response_outcome.read_answer(
-        200, httpx2.Headers({"apim-request-id": "abc"}), ImageJson.parse(orjson.dumps(value))
+        200, httpx2.Headers({"apim-request-id": "abc"}), ImageJson.parse(orjson.dumps(value)), images=images
     )
 
 
@@ -390,7 +399,105 @@ def test_an_answer_with_a_picture(value):
     outcome = answered(value)
 
     assert isinstance(outcome, Success)
-    assert value == rendered(outcome.answer)
+    assert {**value, "data": value["data"][:1]} == rendered(outcome.answer)
+
+
+def test_a_withheld_picture():
+    """Of several pictures, those that came are given, and of the others it is told what their filter found."""
+    filtered = {"content_filter_results": {"violence": {"filtered": True, "severity": "high"}}}
+    outcome = answered({"data": [{"b64_json": None, **filtered}, {"b64_json": "QUJD"}, {"b64_json": None}]})
+
+    assert isinstance(outcome, Success)
+    assert (({"index": 0, **filtered}, {"index": 2}), [{"b64_json": "QUJD"}]) == (
+        outcome.withheld,
+        rendered(outcome.answer)["data"],
+    )
+
+
+@pytest.mark.parametrize("name", ["content_filter_results", "prompt_filter_results"])
+def test_nothing_but_withheld_pictures(name):
+    """Where filter results say why there is no picture it is a refusal, which may have been billed."""
+    filtered = {name: {"hate": {"filtered": False}, "violence": {"filtered": True}}}
+    outcome = answered({"data": [{"b64_json": None}, {"b64_json": None, **filtered}]})
+
+    assert isinstance(outcome, Failure)
+    assert (FailureReason.REFUSED, "content_filter", filtered) == (
+        outcome.reason,
+        outcome.error.code,
+        outcome.error.details,
+    )
+    assert outcome.perhaps_billed
+
+
+def test_more_items_than_were_asked_for():
+    """Of more items than were asked for, the first are given."""
+    outcome = answered({"data": [{"b64_json": "QUJD"}, {"b64_json": "REVG"}, {"b64_json": None}]}, images=1)
+
+    assert isinstance(outcome, Success)
+    assert ([{"b64_json": "QUJD"}], ()) == (rendered(outcome.answer)["data"], outcome.withheld)
+
+
+def event_error(error, *, bare=False, has_drawn=False, **headers):
+    """What an error means that comes as an event of a stream."""
+    value = {"type": "error", **error} if bare else {"type": "error", "error": error}
+    found = httpx2.Headers({name.replace("_", "-"): text for name, text in headers.items()})
+    return response_outcome.read_error_event(value, found, has_drawn=has_drawn)
+
+
+EVENTS = {
+    # the error: its reason, whether it may be billed
+    "a user error": ({"type": "image_generation_user_error", "code": "invalid_value"}, FailureReason.REJECTED, False),
+    "a wrong request": ({"type": "invalid_request_error", "message": "no"}, FailureReason.REJECTED, False),
+    "a rate limit": ({"type": "tokens", "code": "rate_limit_exceeded"}, FailureReason.THROTTLED, False),
+    "a rate limit by its number": ({"code": 429}, FailureReason.THROTTLED, False),
+    "moderation": (
+        {"type": "image_generation_user_error", "code": "moderation_blocked"},
+        FailureReason.REFUSED,
+        False,
+    ),
+    "an outer policy violation": ({"code": "ResponsibleAIPolicyViolation"}, FailureReason.REFUSED, False),
+    "no quota left": ({"code": "insufficient_quota"}, FailureReason.OUT_OF_QUOTA, False),
+    "a server error": ({"type": "server_error", "code": "server_error"}, FailureReason.STREAM_ERROR, True),
+    "an unknown error": ({"code": "new"}, FailureReason.STREAM_ERROR, True),
+    "no words": ({}, FailureReason.STREAM_ERROR, True),
+}
+
+
+@pytest.mark.parametrize(("error", "reason", "billed"), EVENTS.values(), ids=EVENTS)
+def test_an_error_under_status_200(error, reason, billed):
+    """An error in a stream means what the same error means under a status of its own."""
+    outcome = event_error(error)
+
+    assert (reason, billed, 200) == (outcome.reason, outcome.perhaps_billed, outcome.status)
+
+
+def test_an_error_without_error_around_it():
+    """Also where its parts stand in the event itself, whose type is that of any error."""
+    outcome = event_error({"code": "rate_limit_exceeded", "message": "slow down"}, bare=True, retry_after="7")
+
+    assert (FailureReason.THROTTLED, 7.0, "slow down") == (outcome.reason, outcome.retry_after, outcome.error.message)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("rate_limit_exceeded", FailureReason.STREAM_ERROR),
+        ("400", FailureReason.REJECTED),
+        ("server_error", FailureReason.STREAM_ERROR),
+    ],
+)
+def test_an_error_after_a_partial_image(code, reason):
+    """Once something was drawn it may be billed, whatever the error is; and it is no quota that is used up."""
+    outcome = event_error({"code": code}, has_drawn=True)
+
+    assert (reason, True) == (outcome.reason, outcome.perhaps_billed)
+
+
+def test_a_wait_until_a_date_in_a_200():
+    """A date is compared with the answer's own, so that clocks may differ."""
+    outcome = event_error({"code": "429"}, retry_after=http_date(90), date=http_date(60))
+    assert 30.0 == outcome.retry_after
+    assert event_error({"code": "429"}, retry_after=http_date(90)).retry_after is None
 
 
 def test_items_that_are_no_objects():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.azure_openai.sse import MAX_EVENT_BYTES, EventReader, EventTooLong
+from core.azure_openai.sse import MAX_EVENT_BYTES, EventReader, StreamTooLong
 from tests.fakes import rendered
 
 BOM = b"\xef\xbb\xbf"
@@ -266,7 +266,7 @@ def test_an_event_without_end(start, more):
 
     pieces = itertools.repeat(more, MAX_EVENT_BYTES // ONE_MIB + 1)
 
-    with pytest.raises(EventTooLong):
+    with pytest.raises(StreamTooLong):
         list(itertools.chain.from_iterable(map(reader.feed, pieces)))
 
 

@@ -169,6 +169,12 @@ ROWS = (
         json=_error(429, "429", retry_after="86400"),
         outcome="throttled",
     ),
+    Row(
+        fault="stream-429-after-0",
+        does="a stream, and before its first event `rate_limit_exceeded`",
+        json=_error(429, "rate_limit_exceeded", retry_after="10"),
+        **THROTTLED,
+    ),
     Row(fault="408", does="408 at once", json=_error(429, "408", retry_after="10"), **THROTTLED),
     # Overloaded: turned away before anything was drawn.
     *(

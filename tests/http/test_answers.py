@@ -133,7 +133,7 @@ class TestJson:
             "größe": "€",
         }
         async with behind({"x": (200, theirs)}) as own:
-            answer = (await own.draw("x")).json()
+            answer = (await own.draw("x", n=2)).json()
         del answer["extra_fields"]
         assert {**theirs, "data": [{**item, "index": index} for index, item in enumerate(theirs["data"])]} == answer
 
@@ -233,7 +233,7 @@ class TestStream:
             "usage": {"total_tokens": 3},
         }
         async with behind({"x": (200, theirs)}) as own:
-            found = events(await own.draw("x", stream=True))
+            found = events(await own.draw("x", stream=True, n=2))
         for _, event in found:
             del event["extra_fields"]
         common = {"type": COMPLETED, "created_at": 7, "size": "1024x1024"}

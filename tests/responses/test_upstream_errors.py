@@ -37,13 +37,16 @@ ROWS = {
     (FailureReason.NO_TOKEN, None): (502, "upstream_auth_failed", "upstream_error", False),
     (FailureReason.BLOCKED, 403): (502, "upstream_blocked", "upstream_error", False),
     (FailureReason.NOT_FOUND, 404): (404, "deployment_not_found", "upstream_error", False),
+    (FailureReason.WRONG_ENDPOINT, 404): (502, "upstream_error", "upstream_error", True),
+    (FailureReason.REJECTED, 200): (400, "their_code", "their_type", True),
+    (FailureReason.OUT_OF_QUOTA, 429): (429, "their_code", "their_type", True),
     (FailureReason.SERVER_ERROR, 503): (502, "upstream_error", "upstream_error", False),
     (FailureReason.LATE_SERVER_ERROR, 500): (502, "upstream_error", "upstream_error", False),
     (FailureReason.UNEXPECTED_STATUS, 302): (502, "upstream_error", "upstream_error", False),
     (FailureReason.CUT_SHORT, 200): (502, "upstream_error", "upstream_error", False),
     (FailureReason.NO_PICTURE, 200): (502, "upstream_error", "upstream_error", False),
     (FailureReason.UNREADABLE, 200): (502, "upstream_error", "upstream_error", False),
-    (FailureReason.STREAM_ERROR, 200): (502, "upstream_error", "upstream_error", False),
+    (FailureReason.STREAM_ERROR, 200): (502, "upstream_error", "upstream_error", True),
     (FailureReason.UNREACHABLE, None): (502, "upstream_unreachable", "upstream_error", False),
     (FailureReason.NO_TIME, None): (502, "upstream_unreachable", "upstream_error", False),
     (FailureReason.NO_TURN, None): (503, "gateway_busy", "upstream_error", False),
@@ -100,13 +103,14 @@ def test_types_without_words():
 
 WAITS = [
     (FailureReason.THROTTLED, 7.0, ("7", "7000")),
-    (FailureReason.THROTTLED, 0.0, ("0", "0")),
+    (FailureReason.THROTTLED, 0.3, ("1", "1000")),
     (FailureReason.THROTTLED, 19.2, ("20", "19200")),
     (FailureReason.THROTTLED, 86_400.0, ("86400", "86400000")),
     (FailureReason.THROTTLED, None, ("10", "10000")),
     (FailureReason.SERVER_ERROR, 5.0, ("5", "5000")),
     (FailureReason.NO_TURN, 1.0, ("1", "1000")),
     (FailureReason.SERVER_ERROR, None, None),
+    (FailureReason.OUT_OF_QUOTA, None, None),
     (FailureReason.TIMED_OUT, None, None),
     (FailureReason.REFUSED, None, None),
     (FailureReason.UNREACHABLE, None, None),
@@ -140,12 +144,13 @@ def response_to(end, **about):
 @pytest.mark.parametrize("reason", FailureReason)
 @pytest.mark.parametrize("summary", TRAILS)
 def test_should_retry(reason, summary):
-    """`x-should-retry: false` goes with every error if any attempt may have reached a model, and with no other."""
+    """`x-should-retry: false` goes with every error if any attempt may have reached a model, or no wait will help."""
     reply = asyncio.run(
         ResponseBuilder(a_call(summary=summary)).build(gave_up(failed(reason, status=400), summary=summary))
     )
 
-    assert summary.perhaps_billed is (reply.headers.get("x-should-retry") == "false")
+    expected = summary.perhaps_billed or reason is FailureReason.OUT_OF_QUOTA
+    assert expected is (reply.headers.get("x-should-retry") == "false")
     assert reply.headers.get("x-should-retry") in {None, "false"}
 
 

@@ -60,6 +60,7 @@ COOLS = {
     FailureReason.UNAUTHORIZED: CoolOff(after=1, seconds=60, logged=True),
     FailureReason.NO_TOKEN: CoolOff(after=1, seconds=10, logged=True),
     FailureReason.BLOCKED: CoolOff(after=1, seconds=300, logged=True),
+    FailureReason.OUT_OF_QUOTA: CoolOff(after=1, seconds=300, logged=True),
 }
 AMBIGUOUS = [reason for reason, row in ERROR_MAPPINGS.items() if row.kind is OutcomeKind.AMBIGUOUS]
 
@@ -78,6 +79,7 @@ def test_what_says_nothing_about_a_target():
         FailureReason.REFUSED,
         FailureReason.REJECTED,
         FailureReason.NOT_FOUND,
+        FailureReason.WRONG_ENDPOINT,
         FailureReason.UNEXPECTED_STATUS,
     }
 
