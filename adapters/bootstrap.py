@@ -39,6 +39,7 @@ from core.jobs.store import JobStore
 from core.ledger.writer import LedgerWriter
 from core.limits.key_calls import KeyCalls
 from core.limits.limiter import LEASE_SLACK, Limiter
+from core.model_list import ModelsApi
 from core.repeated_calls import RepeatedCalls
 from core.routes import Services
 from core.routing.circuit_breaker import CircuitBreaker
@@ -185,6 +186,7 @@ def compose(
         services=Services(
             gateway=gateway,
             jobs=jobs_api,
+            models=ModelsApi(authenticator, settings.catalogue),
             admin=cache(lambda: _administration(keys, authenticator, limiter, tables, now)),
         ),
         key_ring=keys.ring,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from core.deployments.costs import NO_COST, Bill, make_bill
 from core.deployments.route_plan import make_plan
-from core.domain.request import DEPLOYMENT_NAME
+from core.domain.request import DEPLOYMENT_NAME, MAX_MODEL_CHARACTERS
 from core.errors_http import error_body
 from core.ledger.entry import make_entry
 from core.limits.limiter import Admission
@@ -58,10 +58,18 @@ class CallContext:
     """One call, filled in as it is understood, and closed once."""
 
     def __init__(
-        self, accounting: Accounting, *, deployment: str, event_id: str, clock: Callable[[], float], began_at: float
+        self,
+        accounting: Accounting,
+        *,
+        deployment: str | None,
+        event_id: str,
+        clock: Callable[[], float],
+        began_at: float,
     ) -> None:
-        """`deployment` is the one that was asked for, unchecked; `clock` is monotonic, in seconds, as is `began_at`."""
-        self.deployment = deployment if DEPLOYMENT_NAME.fullmatch(deployment) else "(not a name)"
+        """`deployment` is the one in the path, unchecked; `clock` is monotonic, in seconds, as is `began_at`."""
+        named = deployment if deployment is not None and DEPLOYMENT_NAME.fullmatch(deployment) else None
+        self.deployment = named or "(not a name)"
+        """The one that was asked for."""
         self.event_id = event_id
         self.clock = clock
         self.began_at = began_at
@@ -70,7 +78,7 @@ class CallContext:
         self.plan: RoutePlan | None = None
         self.api_version: str | None = None
         """The dated version that the caller asked for."""
-        self.model_requested: str | None = None
+        self.model_requested = named
         self.stream = False
         self.log = AttemptLog()
         self.outcome = LEFT
@@ -119,15 +127,31 @@ class CallContext:
 
     # -- resolve and reserve --
 
+    def note_fields(self, fields: Mapping[str, Any]) -> None:
+        """Note what an error is to say of the request, before it is known whether that is valid."""
+        model = fields.get("model")
+        if isinstance(model, str) and 1 <= len(model) <= MAX_MODEL_CHARACTERS:
+            self.model_requested = model
+        self.stream = fields.get("stream") is True
+
     def resolve(
-        self, catalogue: Catalogue, request: ImageRequest, deployment: str, api_version: str | None
+        self,
+        catalogue: Catalogue,
+        request: ImageRequest,
+        deployment: str | None,
+        api_version: str | None,
     ) -> RoutePlan:
-        """Make the plan of a request: what is authorised, counted, logged and called. Raises GatewayError."""
+        """Make the plan of a request: what is authorised, counted, logged and called. Raises GatewayError.
+
+        `deployment` is the one in the path; None: the request's `model` names it.
+        """
         self.request = request
         self.model_requested = request.model
         self.stream = request.streams
         self.api_version = api_version
-        self.plan = make_plan(catalogue, request, deployment, self.known_caller.may_call)
+        self.deployment = request.model if deployment is None else deployment
+        param = "model" if deployment is None else None
+        self.plan = make_plan(catalogue, request, self.deployment, self.known_caller.may_call, param=param)
         return self.plan
 
     async def reserve(self, *, overrun_seconds: float = 0.0) -> None:

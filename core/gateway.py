@@ -15,7 +15,8 @@ from core.domain.errors import (
     RecordsUnavailable,
     Stopping,
 )
-from core.domain.request import DEPLOYMENT_NAME, parse_api_version, parse_request
+from core.domain.json_input import parse_object
+from core.domain.request import DEPLOYMENT_NAME, parse_api_version, read_request
 from core.domain.response import HttpResponse, Stream
 from core.errors_http import guard
 from core.generation_task import GenerationTask, Shutdown
@@ -83,7 +84,7 @@ class Gateway:
         """Answer `POST …/images/generations`. Only cancellation is raised: the caller has gone."""
         call = CallContext(
             self._accounting,
-            deployment=request.parameters["deployment"],
+            deployment=request.parameters.get("deployment"),
             event_id=request.event_id,
             clock=self.clock,
             began_at=self.clock() if request.arrived_at is None else request.arrived_at,
@@ -102,10 +103,12 @@ class Gateway:
     async def _answer(self, request: HttpRequest, call: CallContext) -> HttpResponse:
         call.caller = caller = await self._authenticator.authenticate(read_credential(request.headers))
         self._key_calls.check(caller.scope)
-        deployment = request.parameters["deployment"]
-        if DEPLOYMENT_NAME.fullmatch(deployment) is None:
+        deployment = request.parameters.get("deployment")
+        if deployment is not None and DEPLOYMENT_NAME.fullmatch(deployment) is None:
             raise NotFound("That is not a deployment's name", code="deployment_not_found")
-        image_request = parse_request(request.content)
+        fields = parse_object(request.content)
+        call.note_fields(fields)
+        image_request = read_request(fields, deployment)
         api_version = parse_api_version([value for name, value in request.query if name.lower() == "api-version"])
         call.resolve(self._catalogue, image_request, deployment, api_version)
         if prefers_job(request.headers) and not image_request.streams:
@@ -159,7 +162,7 @@ class Gateway:
     ) -> HttpResponse:
         try:
             response = await self._jobs.submit(
-                call, deployment=request.parameters["deployment"], body=request.content, base_url=base_url
+                call, deployment=call.deployment, body=request.content, base_url=base_url
             )
         except GatewayError as error:
             if error.retry_safe or not isinstance(error, RecordsUnavailable):  # else the job may be carried out

@@ -7,6 +7,7 @@ matter in its fixed parts, nor does a last slash. What stands in braces is one s
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.domain.errors import MethodNotAllowed, Misconfigured, NotFound
+from core.domain.request import DEPLOYMENT_NAME
 from core.domain.response import JSON, HttpResponse, Stream, json_response
 from core.errors_http import GENERATION, RouteErrors, guard
 from core.tasks import uninterrupted
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
     from core.domain.http_request import HttpRequest
     from core.gateway import Gateway
     from core.jobs.http_api import JobsApi
+    from core.model_list import ModelsApi
 
     Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
+_MAX_SHOWN_PATH: Final = 128
+"""How much of a path an error repeats, in characters."""
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -38,6 +43,7 @@ class Services(Struct, frozen=True, kw_only=True):
 
     gateway: Gateway
     jobs: JobsApi
+    models: ModelsApi
     admin: Callable[[], AdminApi]
     """Imports and makes it with its first call."""
 
@@ -61,12 +67,39 @@ class Route(Struct, frozen=True, kw_only=True):
         return ("GET", "HEAD", *methods[1:]) if methods[0] == "GET" else methods
 
 
+_PREFIXES: Final = ("/openai/v1", "/v1", "/openai/openai/v1", "/openai", "/openai/openai")
+"""Where clients of OpenAI and of Azure OpenAI look, with `https://HOST` or `https://HOST/openai` as their address."""
+
 ROUTES: Final = (
     Route(
         name="generate_image",
-        templates=("/openai/openai/deployments/{deployment}/images/generations",),
+        templates=(
+            "/openai/openai/deployments/{deployment}/images/generations",
+            "/openai/deployments/{deployment}/images/generations",
+        ),
         handlers={"POST": lambda router: router.services.gateway.generate_image},
         outlives_caller=False,
+    ),
+    Route(
+        name="generate_image_by_model",
+        templates=tuple(f"{prefix}/images/generations" for prefix in _PREFIXES),
+        handlers={"POST": lambda router: router.services.gateway.generate_image},
+        outlives_caller=False,
+    ),
+    Route(
+        name="list_models",
+        templates=(
+            *(f"{prefix}/models" for prefix in _PREFIXES),
+            *(f"{prefix}/deployments/{{deployment}}/models" for prefix in _PREFIXES),
+        ),
+        handlers={"GET": lambda router: router.services.models.list_models},
+        request_type="list_models",
+    ),
+    Route(
+        name="show_model",
+        templates=tuple(f"{prefix}/models/{{model}}" for prefix in _PREFIXES),
+        handlers={"GET": lambda router: router.services.models.show_model},
+        request_type="list_models",
     ),
     Route(
         name="show_image",
@@ -171,7 +204,7 @@ class Router:
 
     async def _handle(self, route: Route | None, request: HttpRequest) -> HttpResponse:
         if route is None:
-            raise NotFound("There is nothing at this path")
+            raise _unknown_path(request.path)
         handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise MethodNotAllowed(request.method, ", ".join(route.methods))
@@ -201,6 +234,18 @@ class Router:
     def _description(self) -> tuple[bytes, str]:
         text = self._openapi.read_bytes()
         return text, f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+
+
+def _unknown_path(path: str) -> NotFound:
+    import difflib  # noqa: PLC0415 -- for mistakes only
+
+    asked = unquote(path)[:_MAX_SHOWN_PATH]
+    named = re.search("/deployments/([^/]+)", asked, re.IGNORECASE)
+    deployment = named[1] if named and DEPLOYMENT_NAME.fullmatch(named[1]) else "{deployment}"
+    known = [template.replace("{deployment}", deployment) for route in ROUTES for template in route.templates]
+    near = difflib.get_close_matches(re.sub("/+", "/", asked).lower(), known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; GET /openapi.json lists what there is"
+    return NotFound(f"There is nothing at {ascii(asked)[1:-1]}{hint}")
 
 
 async def _close(reply: HttpResponse) -> None:

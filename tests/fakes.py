@@ -192,7 +192,12 @@ def step(name: str, *targets: Target, index: int = 0, dropped: tuple[str, ...] =
     """One deployment of a plan; without targets it has one, named like it."""
     deployment = Deployment(name=name, family=None, targets=targets or (target(name),))
     body = UpstreamBody(fields={"prompt": "a red fox"}, streams=False, wants=None, dropped=dropped)
-    return PlanStep(fallback_index=index, deployment=deployment, body=body)
+    return PlanStep(
+        fallback_index=index,
+        deployment=deployment,
+        body=body,
+        param=f"fallbacks[{index - 1}]" if index else None,
+    )
 
 
 def misfit(name: str, *targets: Target, index: int = 0) -> SkippedStep:

@@ -13,7 +13,7 @@ from core.admin.views import KeyPage, KeyView, NewSecret, etag_of, view_of, view
 from core.auth.key_directory import SETTING
 from core.auth.key_record import RECORD_ID
 from core.domain.errors import Conflict, EtagMismatch, NotFound
-from core.domain.request import shown
+from core.domain.json_input import shown
 from core.ledger.last_used import last_used
 from core.storage.tables import Changed
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,15 +15,17 @@ from core.admin.forms import (
 )
 from core.auth.limits_json import MAX_PER_WINDOW, MAX_USD, WINDOW_RULE
 from core.domain.errors import InvalidRequest
-from core.domain.request import parse_object, shown
+from core.domain.json_input import parse_object, shown
+from core.domain.wrong_field import unknown_name, wrong_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 _F = TypeVar("_F", bound=Form)
 
 _RATE: Final = 'null, or an object such as {"limit": 60, "window": "1m"}'
 _LIMIT: Final = f"a whole number from 1 to {MAX_PER_WINDOW:,}"
+_FIELD: Final = re.compile(r"[.\[]")
 CURSOR: Final = re.compile(r"([0-9a-f]{2}){1,512}")
 LEGAL: Final[Mapping[str, str]] = {
     "name": "a string of 1 to 256 characters without control characters",
@@ -48,19 +49,15 @@ LEGAL: Final[Mapping[str, str]] = {
 }
 """What each field may be, for the errors. `[]` stands for an index and `*` for a name of the operator's own."""
 
-_PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
-_WRONG_TYPES: Final = frozenset(
-    f"{each}_type" for each in ("int", "float", "string", "bool", "list", "dict", "datetime", "model")
-)
-
 
 def read_form(form: type[_F], body: bytes) -> _F:
-    """Read a body. Raises BodyTooLarge (413) or InvalidRequest (400)."""
+    """Read a body. Raises InvalidRequest (400)."""
     fields = parse_object(body)
     try:
         return form.model_validate(fields)
     except ValidationError as invalid:
-        raise _first_wrong(invalid, form, fields) from None
+        legal = {rule: words for rule, words in LEGAL.items() if _FIELD.split(rule)[0] in form.model_fields}
+        raise wrong_field(invalid, fields, legal) from None
 
 
 def read_query(query: Iterable[tuple[str, str]], *known: str) -> dict[str, str]:
@@ -68,7 +65,7 @@ def read_query(query: Iterable[tuple[str, str]], *known: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in query:
         if name not in known:
-            raise _unknown("query parameter", name, known, where=name)
+            raise unknown_name("query parameter", name, known, name)
         if name in found:
             raise InvalidRequest(f"{name} is given more than once", param=name)
         found[name] = value
@@ -107,45 +104,3 @@ def read_if_match(headers: Iterable[tuple[str, str]]) -> frozenset[str] | None:
     if not values:
         return None
     return frozenset(each.strip().removeprefix('"').removesuffix('"') for each in ",".join(values).split(","))
-
-
-def _first_wrong(invalid: ValidationError, form: type[Form], fields: dict[str, Any]) -> InvalidRequest:
-    first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-    param, rule, value = _place(first["loc"], fields)
-    if first["type"] == "extra_forbidden":
-        parent, _, name = rule.rpartition(".")
-        siblings = [each.removeprefix(f"{parent}.") for each in LEGAL if each.startswith(f"{parent}.")]
-        return _unknown("field", name, siblings if parent else form.model_fields, where=param)
-    legal = LEGAL[rule]
-    if first["type"] == "missing":
-        return InvalidRequest(f"{param} is required: {legal}", code="missing_required_parameter", param=param)
-    code = "invalid_type" if first["type"] in _WRONG_TYPES else "invalid_value"
-    return InvalidRequest(f"{param} must be {legal}, got {shown(value)}", code=code, param=param)
-
-
-def _place(loc: Sequence[int | str], fields: dict[str, Any]) -> tuple[str, str, object]:
-    """Where an error is: as the caller would write it, as `LEGAL` has it, and what stands there."""
-    param = rule = ""
-    value: Any = fields
-    for part in loc:
-        if isinstance(part, int):
-            param, rule = f"{param}[{part}]", f"{rule}[]"
-            value = value[part]
-        elif rule == "metadata":
-            value, rule = value.get(part), "metadata.*"
-            param = f"metadata.{part}" if _PRINTABLE.fullmatch(part) else param
-        elif rule == "metadata.*":  # pydantic's `[key]`: it is the name that is wrong
-            value = loc[-2]
-        else:
-            param, rule = (f"{param}.{part}", f"{rule}.{part}") if param else (part, part)
-            value = value.get(part) if isinstance(value, dict) else None
-    return param, rule, value
-
-
-def _unknown(kind: str, name: str, known: Iterable[str], *, where: str) -> InvalidRequest:
-    names = [each for each in known if "." not in each]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}" if names else ""
-    return InvalidRequest(
-        f"There is no {kind} {shown(name)}{hint}", code="unknown_parameter", param=where if len(where) <= 64 else None
-    )

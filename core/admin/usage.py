@@ -12,7 +12,7 @@ from core.admin.parsing import make_cursor, read_cursor
 from core.admin.usage_views import BudgetUse, KeyUsage, RateUse, UsagePage
 from core.auth.limits_json import usd, window_text
 from core.domain.errors import InvalidRequest
-from core.domain.request import shown
+from core.domain.json_input import shown
 from core.ledger.reports import Days, GroupBy
 from core.limits.limit_status import LimitStatus
 from core.storage.row_keys import BilledParty

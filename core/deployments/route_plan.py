@@ -24,15 +24,12 @@ class PlanStep(Struct, frozen=True, kw_only=True):
     """A deployment that can be asked."""
 
     fallback_index: int
-    """0: the deployment in the path; 1 …: its place in `fallbacks`."""
+    """0: the deployment that was asked for; 1 …: its place in `fallbacks`."""
     deployment: Deployment
     body: UpstreamBody
     """What its targets are sent."""
-
-    @property
-    def param(self) -> str | None:
-        """Where the caller named it in the body; None: it is the deployment in the path."""
-        return _param(self.fallback_index) if self.fallback_index else None
+    param: str | None = None
+    """Where the caller named it in the body; None: in the path."""
 
 
 class SkippedStep(Struct, frozen=True, kw_only=True):
@@ -47,27 +44,38 @@ class RoutePlan(Struct, frozen=True, kw_only=True):
     """Where a call may go, in order."""
 
     steps: tuple[PlanStep, ...]
-    """What can be asked; the deployment in the path is the first."""
+    """What can be asked; the deployment that was asked for is the first."""
     skipped: tuple[SkippedStep, ...] = ()
     """The fallbacks that cannot."""
 
 
-def make_plan(catalogue: Catalogue, request: ImageRequest, name: str, may_call: Callable[[str], bool]) -> RoutePlan:
+def make_plan(
+    catalogue: Catalogue,
+    request: ImageRequest,
+    name: str,
+    may_call: Callable[[str], bool],
+    *,
+    param: str | None = None,
+) -> RoutePlan:
     """Resolve the deployments of a call, in the contract's order of checks.
+
+    `name` is the deployment that was asked for; `param` is where in the body, None: in the path.
 
     Raises Forbidden for a name that is not allowed, existing or not; NotFound or InvalidRequest for one
     that does not exist; InvalidRequest where the first deployment's family cannot honour the request.
-    A fallback that is named twice, or is the deployment in the path, counts once.
+    A fallback that is named twice, or is the deployment that was asked for, counts once.
     """
     names = [name, *request.fallback_names]
-    for index, each in enumerate(names):
+    params = [param, *(f"fallbacks[{index}]" for index in range(len(names) - 1))]
+    for each, where in zip(names, params, strict=True):
         if not may_call(each):
-            raise Forbidden(f"This key may not call the deployment {each}", param=_param(index) if index else None)
+            raise Forbidden(f"This key may not call the deployment {each}", param=where)
     found: dict[str, tuple[int, Deployment]] = {}
     for index, each in enumerate(names):
         deployment = catalogue.find(each)
         if deployment is None:
-            raise _unknown(each, index)
+            kind = InvalidRequest if index else NotFound
+            raise kind(f"There is no deployment {each}", code="deployment_not_found", param=params[index])
         found.setdefault(each, (index, deployment))
     steps: list[PlanStep] = []
     skipped: list[SkippedStep] = []
@@ -79,16 +87,5 @@ def make_plan(catalogue: Catalogue, request: ImageRequest, name: str, may_call: 
                 raise
             skipped.append(SkippedStep(fallback_index=index, deployment=deployment, reason=reason))
         else:
-            steps.append(PlanStep(fallback_index=index, deployment=deployment, body=body))
+            steps.append(PlanStep(fallback_index=index, deployment=deployment, body=body, param=params[index]))
     return RoutePlan(steps=tuple(steps), skipped=tuple(skipped))
-
-
-def _param(index: int) -> str:
-    return f"fallbacks[{index - 1}]"
-
-
-def _unknown(name: str, index: int) -> NotFound | InvalidRequest:
-    message = f"There is no deployment {name}"
-    if index == 0:
-        return NotFound(message, code="deployment_not_found")
-    return InvalidRequest(message, code="deployment_not_found", param=_param(index))

@@ -13,6 +13,7 @@ GatewayError
 │   ├── InProgress, OutcomeUnknown   409  of a call with a name, or a job (keeping)
 │   ├── EtagMismatch        412  somebody else was faster
 │   ├── BodyTooLarge        413
+│   ├── UnsupportedEncoding 415
 │   ├── Mismatch            422  the name of another call (keeping)
 │   ├── EtagRequired        428  a change without saying to what
 │   └── RateLimited         429  more than the key may in a window of time
@@ -150,6 +151,20 @@ class EtagMismatch(CallerError):
     def __init__(self) -> None:
         super().__init__(
             "It has been changed since it was read, and nothing was written; read it again", param="If-Match"
+        )
+
+
+class UnsupportedEncoding(CallerError):
+    """415: the request's body is compressed in a way that is not taken (RFC 9110 §15.5.16)."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"A request body may be compressed with gzip or deflate, not with {given}",
+            param="Content-Encoding",
+            headers={"accept-encoding": "gzip, deflate"},
         )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from core.domain.errors import BodyTooLarge, BodyTooSlow
+from core.domain.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedEncoding
+from core.domain.json_input import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 1 << 20
 """The largest request body that is read, in bytes."""
 
+_GZIP_OR_ZLIB: Final = 47
+_BARE_DEFLATE: Final = -15
+"""As zlib names them (zlib manual, inflateInit2). Some clients send bare data as `deflate` (RFC 9110 §8.4.1.2)."""
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -49,12 +53,37 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def content(self) -> bytes:
-        """The body. Raises BodyTooLarge (413) or BodyTooSlow (408)."""
-        if isinstance(self.body, bytes):
-            return self.body
-        raise self.body
+        """The body, decompressed where it is compressed, at most `MAX_BODY_BYTES`.
+
+        Raises BodyTooSlow (408), BodyTooLarge (413), UnsupportedEncoding (415) or InvalidRequest (400).
+        """
+        if not isinstance(self.body, bytes):
+            raise self.body
+        given = ",".join(value for name, value in self.headers if name == "content-encoding")
+        encodings = [each for each in given.replace(" ", "").lower().split(",") if each not in {"", "identity"}]
+        content = _decompress(self.body, given, encodings) if encodings else self.body
+        if len(content) > MAX_BODY_BYTES:
+            raise body_too_large()
+        return content
 
 
 def body_too_large() -> BodyTooLarge:
     """What stands in the place of a body beyond the limit."""
     return BodyTooLarge(f"The request body must be at most {MAX_BODY_BYTES:,} bytes")
+
+
+def _decompress(body: bytes, given: str, encodings: list[str]) -> bytes:
+    """Inflate a body, at most one byte further than it may be long."""
+    import zlib  # noqa: PLC0415 -- few clients compress
+
+    if len(encodings) > 1 or encodings[0] not in {"gzip", "x-gzip", "deflate"}:
+        raise UnsupportedEncoding(shown(given))
+    is_bare = encodings[0] == "deflate" and body[:1] != b"\x78"
+    inflater = zlib.decompressobj(_BARE_DEFLATE if is_bare else _GZIP_OR_ZLIB)
+    try:
+        content = inflater.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        content = b""
+    if len(content) <= MAX_BODY_BYTES and (not inflater.eof or inflater.unused_data):
+        raise InvalidRequest(f"The request body is not valid {encodings[0]}", param="Content-Encoding")
+    return content

@@ -10,7 +10,6 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,11 +22,13 @@ from pydantic import (
 )
 
 from core.domain.errors import InvalidRequest
-from core.domain.http_request import MAX_BODY_BYTES, body_too_large
-from core.domain.image_json import MAX_DEPTH, is_too_deep
+from core.domain.json_input import parse_object, shown
+from core.domain.wrong_field import wrong_field
 
 DEPLOYMENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A deployment's name; to be used with `fullmatch`."""
+
+MAX_MODEL_CHARACTERS: Final = 128
 
 SIZES: Final = ("256x256", "512x512", "1024x1024", "1792x1024", "1024x1792", "1536x1024", "1024x1536", "auto")
 QUALITIES: Final = ("standard", "hd", "low", "medium", "high", "auto")
@@ -48,7 +49,7 @@ class ImageRequest(BaseModel):
         extra="allow", frozen=True, protected_namespaces=(), hide_input_in_errors=True, defer_build=True
     )
 
-    model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=128)]
+    model: Annotated[StrictStr, StringConstraints(min_length=1, max_length=MAX_MODEL_CHARACTERS)]
     prompt: Annotated[StrictStr, StringConstraints(pattern=r"\S", max_length=32_000)]
     n: Annotated[StrictInt, Field(ge=1, le=10)] | None = None
     size: _Size | None = None
@@ -109,35 +110,29 @@ _LEGAL: Final[dict[str, str]] = {
     "output_compression": "an integer between 0 and 100",
     "partial_images": "an integer between 0 and 3",
 }
-_OUT_OF_RANGE: Final = frozenset({"greater_than_equal", "less_than_equal"})
-_WRONG_TYPE: Final = frozenset({"int_type", "string_type", "bool_type", "list_type"})
 _NEVER_ECHOED: Final = frozenset({"prompt", "user"})
+_DEPLOYMENT: Final = "a deployment name: a letter or digit, then at most 63 of A-Z a-z 0-9 . _ -"
 
 
-def parse_request(body: bytes) -> ImageRequest:
-    """Read a request's body. Raises BodyTooLarge (413) or InvalidRequest (400) with the first thing wrong."""
-    fields = parse_object(body)
+def parse_request(body: bytes, deployment: str | None) -> ImageRequest:
+    """Read a request's body (see `read_request`). Raises InvalidRequest (400)."""
+    return read_request(parse_object(body), deployment)
+
+
+def read_request(fields: dict[str, Any], deployment: str | None) -> ImageRequest:
+    """Read a request whose path names the `deployment`; None: its `model` does, and has that form.
+
+    Raises InvalidRequest (400) with the first thing wrong.
+    """
+    if deployment is not None and fields.get("model") is None:
+        fields = {**fields, "model": deployment}
     try:
-        return ImageRequest.model_validate(fields)
+        request = ImageRequest.model_validate(fields)
     except ValidationError as invalid:
-        raise _first_wrong(invalid, fields) from None
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Read a body as one JSON object. Raises BodyTooLarge (413) or InvalidRequest (400)."""
-    if len(body) > MAX_BODY_BYTES:
-        raise body_too_large()
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(
-            f"The request body is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
-        ) from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest(f"The request body must be a JSON object, got {shown(fields)}", code="invalid_json")
-    if is_too_deep(body, fields):
-        raise InvalidRequest(f"The request body is nested more than {MAX_DEPTH} deep", code="invalid_json")
-    return fields
+        raise wrong_field(invalid, fields, _LEGAL, _NEVER_ECHOED) from None
+    if deployment is None and not DEPLOYMENT_NAME.fullmatch(request.model):
+        raise InvalidRequest(f"model must be {_DEPLOYMENT}, got {shown(request.model)}", param="model")
+    return request
 
 
 def parse_api_version(values: list[str]) -> str | None:
@@ -163,36 +158,3 @@ def _is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _first_wrong(invalid: ValidationError, fields: dict[str, Any]) -> InvalidRequest:
-    first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-    name, *rest = first["loc"]
-    index = next((part for part in rest if isinstance(part, int)), None)
-    param = str(name) if index is None else f"{name}[{index}]"
-    legal = _LEGAL[str(name) if index is None else f"{name}[]"]
-    if first["type"] == "missing":
-        return InvalidRequest(f"{param} is required: {legal}", code="missing_required_parameter", param=param)
-    value = fields[str(name)] if index is None else fields[str(name)][index]
-    if first["type"] in _OUT_OF_RANGE:
-        legal = legal.removeprefix("an integer ")
-    got = "" if name in _NEVER_ECHOED else f", got {shown(value)}"
-    code = "invalid_type" if first["type"] in _WRONG_TYPE else "invalid_value"
-    return InvalidRequest(f"{param} must be {legal}{got}", code=code, param=param)
-
-
-def shown(value: object) -> str:
-    """A value as an error may show it: short, on one line, and never a whole structure."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case dict():
-            return "an object"
-        case list():
-            return f"an array of {len(value)}"
-        case str() if len(value) > 40:
-            return f"a string of {len(value)} characters"
-        case _:
-            return ascii(value)

@@ -18,8 +18,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from core.domain.errors import InvalidRequest
-from core.domain.image_json import MAX_DEPTH, is_too_deep
+from core.domain.json_input import parse_json
 from core.domain.request import DEPLOYMENT_NAME
+from core.domain.wrong_field import wrong_field
 from core.jobs.job import JobRequest
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ QUEUE: Final = "image-requests"
 _RESULT_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?")
 """An id becomes part of blobs' names, whose parts do not end with a dot (Azure Storage docs, "Naming containers")."""
 _SPEC_VERSION: Final = "specversion"
+_LEGAL: Final = {
+    "id": "1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, the last no dot",
+    "deployment": "a deployment name: a letter or digit, then at most 63 of A-Z a-z 0-9 . _ -",
+    "virtual_key_id": "a string of 1 to 128 characters",
+    "request": "an object",
+}
 
 
 class QueueRequest(BaseModel):
@@ -80,23 +87,11 @@ def _read(text: str) -> QueueRequest:
     try:
         return QueueRequest.model_validate(value)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ascii(str(first["loc"][0])[:40])[1:-1]  # an unknown one may be anything
-        raise InvalidRequest(
-            f"{field}: {first['msg']}; a message has id, deployment, virtual_key_id and request", param=field
-        ) from None
+        raise wrong_field(invalid, value, _LEGAL) from None
 
 
 def _value(text: str | bytes) -> Any:
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(
-            f"The message is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
-        ) from None
-    if is_too_deep(text if isinstance(text, bytes) else text.encode(errors="replace"), value):
-        raise InvalidRequest(f"The message is nested more than {MAX_DEPTH} deep", code="invalid_json")
-    return value
+    return parse_json(text if isinstance(text, bytes) else text.encode(errors="replace"), "The message")
 
 
 def _name_of(text: str) -> str | None:

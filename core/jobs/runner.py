@@ -236,7 +236,7 @@ def lease_of(job_seconds: float) -> dt.timedelta:
 
 def _parse(order: JobRequest) -> ImageRequest:
     """The request of a job. Nobody is there to see it drawn, so it is no stream. Raises InvalidRequest."""
-    request = parse_request(order.request)
+    request = parse_request(order.request, order.deployment)
     return request.model_copy(update={"stream": None, "partial_images": None})
 
 

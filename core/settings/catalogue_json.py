@@ -29,6 +29,7 @@ from core.domain.errors import InvalidRequest
 from core.domain.request import DEPLOYMENT_NAME, parse_api_version
 from core.domain.secret import Secret
 from core.domain.settings_error import SettingsError
+from core.domain.wrong_field import first_error
 from core.settings.environment import endpoint
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _parsed(adapter: TypeAdapter[_T], setting: str, text: str) -> _T:
     try:
         return adapter.validate_json(text)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = first_error(invalid)
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
         raise SettingsError(
             f"{setting}: {where}" if where else setting, "is wrong", _cure(first["type"], first["msg"])

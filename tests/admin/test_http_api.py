@@ -128,7 +128,7 @@ class Broken:
 async def test_a_fault(method: str, retry: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """A fault of ours is 500 without its words; the log has its kind and place. A change is not to be tried again."""
     tables: Any = Broken()
-    services: Any = Services(gateway=Any, jobs=Any, admin=lambda: administration(tables))
+    services: Any = Services(gateway=Any, jobs=Any, models=Any, admin=lambda: administration(tables))
     router = Router(services, openapi=ROOT / "openapi.json")
     path = f"/api/governance/virtual-keys/vk-{'0' * 20}"
     reply = await router.answer(HttpRequest(method=method, path=path, headers=[("authorization", "Bearer x")]))

@@ -42,7 +42,7 @@ def test_all_are_asked_for_the_same(contender: Contender) -> None:
 
 def test_the_gateway_takes_what_it_is_asked() -> None:
     """The request is one that the contract allows."""
-    request = parse_request(Gateway().ask(KIND, partials=1).body.encode())
+    request = parse_request(Gateway().ask(KIND, partials=1).body.encode(), "d")
     assert (True, 1, 1) == (request.streams, request.partials, request.images)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def asked(**fields: Any) -> ImageRequest:
     """A request with these fields; `model` and `prompt` are filled in."""
-    return parse_request(json.dumps({"model": "m", "prompt": "p", **fields}).encode())
+    return parse_request(json.dumps({"model": "m", "prompt": "p", **fields}).encode(), "d")
 
 
 def target(name: str, number: int = 1) -> Target:

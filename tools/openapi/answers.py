@@ -127,7 +127,9 @@ class ErrorExtra(Answer):
 
     provider: Literal["azure"]
     model_requested: str
-    request_type: Literal["image_generation", "image_generation_stream", "image_generation_job", "governance"]
+    request_type: Literal[
+        "image_generation", "image_generation_stream", "image_generation_job", "list_models", "governance"
+    ]
     attempts: Annotated[list[Attempt] | None, Field(description="Where upstream was called.")] = None
 
 
@@ -170,6 +172,26 @@ class JobView(BaseModel):
     ended_at: AwareDatetime | None
     answer: Annotated[ImagesAnswer | None, Field(description="Where it has succeeded.")] = None
     error: Annotated[ErrorBody | None, Field(description="Where it has failed.")] = None
+
+
+class Model(BaseModel):
+    """A deployment, as OpenAI shows a model."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: Literal["azure"]
+
+
+class ModelPage(BaseModel):
+    """The deployments that a caller may call."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    object: Literal["list"]
+    data: list[Model]
 
 
 class Health(BaseModel):

@@ -9,7 +9,7 @@ from core.admin.usage_views import KeyUsage, UsagePage
 from core.admin.views import KeyPage, NewSecret, OneKey
 from core.domain.request import ImageRequest
 from core.domain.response import JSON
-from core.routes import ROUTES
+from core.routes import ROUTES, Route
 from tools.openapi import governance, images
 from tools.openapi.answers import (
     CompletedEvent,
@@ -18,6 +18,8 @@ from tools.openapi.answers import (
     Health,
     ImagesAnswer,
     JobView,
+    Model,
+    ModelPage,
     PartialImageEvent,
 )
 from tools.openapi.parts import HEADERS, Json, answered, headers_of, schemas
@@ -26,7 +28,7 @@ VERSION: Final = "0.1.0"
 
 _READ: Final = (ImageRequest, NewKey, KeyChanges, Rotation)
 _WRITTEN: Final = (
-    *(ImagesAnswer, PartialImageEvent, CompletedEvent, ErrorEvent, ErrorBody, JobView, Health),
+    *(ImagesAnswer, PartialImageEvent, CompletedEvent, ErrorEvent, ErrorBody, JobView, Model, ModelPage, Health),
     *(KeyPage, OneKey, NewSecret, UsagePage, KeyUsage),
 )
 _CREDENTIALS: Final = {
@@ -65,8 +67,19 @@ def description() -> Json:
             {"name": "Service", "description": "About the gateway itself."},
         ],
         "security": [{name: []} for name in _CREDENTIALS],
-        "paths": {route.templates[0]: items[route.name] for route in ROUTES},
+        "paths": {route.templates[0]: _with_other_paths(items[route.name], route) for route in ROUTES},
         "components": {"schemas": models, "headers": dict(HEADERS), "securitySchemes": dict(_CREDENTIALS)},
+    }
+
+
+def _with_other_paths(item: Json, route: Route) -> Json:
+    """An item whose operations name the other paths at which they are."""
+    others = "".join(f"\n* `{template}`" for template in route.templates[1:])
+    return {
+        name: {**each, "description": f"{each['description']}\n\nThe same at\n{others}"}
+        if others and isinstance(each, dict)
+        else each
+        for name, each in item.items()
     }
 
 

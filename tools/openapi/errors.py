@@ -43,6 +43,11 @@ _AUTH_401: Final = ErrorStatus(
     headers=("www-authenticate",),
 )
 _TOO_SLOW: Final = ErrorStatus(means="The body did not arrive in time.", codes={"request_timeout": "after 30 seconds"})
+_ENCODING: Final = ErrorStatus(
+    means="The body is compressed in another way than gzip or deflate.",
+    codes={"unsupported_encoding": "`Accept-Encoding` names those that are taken"},
+    headers=("accept-encoding",),
+)
 _TOO_LARGE: Final = ErrorStatus(means="The body is too large.", codes={"request_too_large": "more than 1 MiB"})
 _FAULT: Final = ErrorStatus(means="The gateway failed.", codes={"internal_error": "its log has the event id"})
 
@@ -50,8 +55,8 @@ OF_IMAGES: Final[Mapping[int, ErrorStatus]] = {
     400: ErrorStatus(
         means="What was asked cannot be asked, or upstream refused it.",
         codes={
-            "invalid_json": "the body is not a JSON object",
-            "missing_required_parameter": "`model` or `prompt` is not there",
+            "invalid_json": "the body is not a JSON object in UTF-8, or one of absurd depth or size",
+            "missing_required_parameter": "`prompt` is not there, or `model` where the path names no deployment",
             "invalid_type": "a field has another type",
             "invalid_value": "a field has a value that is not legal, or that the deployment's model cannot honour",
             "url_not_available": "`response_format` is `url`, and there is no address at which to fetch pictures",
@@ -84,6 +89,7 @@ OF_IMAGES: Final[Mapping[int, ErrorStatus]] = {
         headers=("retry-after", "retry-after-ms", "x-should-retry"),
     ),
     413: _TOO_LARGE,
+    415: _ENCODING,
     422: ErrorStatus(
         means="Upstream refused it, or the name is another call's.",
         codes={"idempotency_mismatch": "another request had this `Idempotency-Key`"},
@@ -127,6 +133,21 @@ OF_IMAGES: Final[Mapping[int, ErrorStatus]] = {
 }
 """`POST …/images/generations`."""
 
+OF_MODELS: Final[Mapping[int, ErrorStatus]] = {
+    401: _AUTH_401,
+    403: ErrorStatus(means="The key may not do this.", codes={"key_inactive": "it has been deactivated"}),
+    404: ErrorStatus(
+        means="There is no such deployment.", codes={"deployment_not_found": "it is not there, or not the caller's"}
+    ),
+    500: _FAULT,
+    503: ErrorStatus(
+        means="The gateway cannot do it now.",
+        codes={"misconfigured": "its settings are wrong", "auth_unavailable": "who calls cannot be checked"},
+        headers=("retry-after",),
+    ),
+}
+"""`GET …/models`."""
+
 OF_A_PICTURE: Final[Mapping[int, ErrorStatus]] = {
     404: ErrorStatus(means="There is no such picture, or no longer.", codes={"not_found": "none has this name"}),
     500: _FAULT,
@@ -163,7 +184,7 @@ OF_A_CANCELLATION: Final[Mapping[int, ErrorStatus]] = {
 _ADMIN_400: Final = ErrorStatus(
     means="What was asked cannot be asked.",
     codes={
-        "invalid_json": "the body is not a JSON object",
+        "invalid_json": "the body is not a JSON object in UTF-8, or one of absurd depth or size",
         "unknown_parameter": "there is no such field, or query parameter",
         "missing_required_parameter": "a field that must be there is not",
         "invalid_type": "a field has another type",
@@ -182,6 +203,7 @@ _ADMIN: Final[Mapping[int, ErrorStatus]] = {
     ),
     408: _TOO_SLOW,
     413: _TOO_LARGE,
+    415: _ENCODING,
     500: _FAULT,
     503: ErrorStatus(
         means="The gateway cannot do it now.",

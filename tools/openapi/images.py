@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from core.domain.errors import AuthUnavailable, InvalidRequest, Unauthenticated
 from core.domain.request import DEPLOYMENT_NAME, ImageRequest
-from tools.openapi.answers import EVERY_EVENT, ImagesAnswer, JobView
-from tools.openapi.errors import OF_A_CANCELLATION, OF_A_JOB, OF_A_PICTURE, OF_IMAGES, example
+from tools.openapi.answers import EVERY_EVENT, ImagesAnswer, JobView, Model, ModelPage
+from tools.openapi.errors import OF_A_CANCELLATION, OF_A_JOB, OF_A_PICTURE, OF_IMAGES, OF_MODELS, example
 from tools.openapi.parts import JSON, Json, answered, headers_of, parameter, ref, refused
 
 FIELDS: Final[dict[str, str]] = {
-    "model": "A label for errors and logs. The deployment in the path alone decides where the call goes.",
+    "model": "The deployment, where the path names none. Else a label for errors and logs, which may be left out.",
     "prompt": "What to draw. Not blank; some models take 4,000 characters.",
     "n": "How many pictures; 1 if it is left out.",
     "size": "One of the documented sizes, or `WIDTHxHEIGHT` where the deployment's model takes free sizes.",
@@ -90,28 +90,54 @@ _ANSWER_HEADERS: Final = (
 
 def items() -> Json:
     """What stands at the paths of each route, by the route's name."""
-    return {"generate_image": {"post": _generate()}, "show_image": {"get": _picture()}, "job": _job()}
-
-
-def _generate() -> Json:
     return {
-        "operationId": "generateImage",
+        "generate_image": {"post": _generate("generateImage", [_DEPLOYMENT])},
+        "generate_image_by_model": {"post": _generate("generateImageByModel", [])},
+        "list_models": {"get": _models("listModels", "List the deployments that the caller may call", ModelPage)},
+        "show_model": {
+            "parameters": [parameter("model", "path", {"type": "string"}, "The deployment.", example="gpt-image-2")],
+            "get": _models("getModel", "Show a deployment that the caller may call", Model),
+        },
+        "show_image": {"get": _picture()},
+        "job": _job(),
+    }
+
+
+_DEPLOYMENT: Final = parameter(
+    "deployment",
+    "path",
+    {"type": "string", "pattern": f"^{DEPLOYMENT_NAME.pattern}$"},
+    "The deployment that draws.",
+    example="gpt-image-2",
+)
+_MODEL: Final[Json] = {"id": "gpt-image-2", "object": "model", "created": 0, "owned_by": "azure"}
+
+
+def _models(operation_id: str, summary: str, model: type[ModelPage | Model]) -> Json:
+    example = _MODEL if model is Model else {"object": "list", "data": [_MODEL]}
+    return {
+        "operationId": operation_id,
+        "tags": ["Images"],
+        "summary": summary,
+        "description": "As OpenAI lists its models. Without a catalogue: the known model families.",
+        "responses": {"200": answered(model, "What there is.", example=example), **refused(OF_MODELS, {})},
+    }
+
+
+def _generate(operation_id: str, path_parameters: list[Json]) -> Json:
+    where = "in the path" if path_parameters else "that `model` names"
+    return {
+        "operationId": operation_id,
         "tags": ["Images"],
         "summary": "Create image",
         "description": (
-            "Draws pictures on a deployment, or on one of the fallbacks. What the deployment's model cannot honour,"
+            f"Draws pictures on the deployment {where}, or on one of the fallbacks. What its model cannot honour,"
             " such as a size that it does not know, is a 400 before anything is drawn. Fields that are not listed here"
-            " are passed on to the model. Every field but `model` and `prompt` may be `null`, which is as if it were"
-            " left out."
+            " are passed on to the model. Every field but `prompt` may be `null`, which is as if it were left"
+            " out."
         ),
         "parameters": [
-            parameter(
-                "deployment",
-                "path",
-                {"type": "string", "pattern": f"^{DEPLOYMENT_NAME.pattern}$"},
-                "The deployment that draws.",
-                example="gpt-image-2",
-            ),
+            *path_parameters,
             parameter(
                 "api-version",
                 "query",
@@ -199,7 +225,7 @@ def _picture() -> Json:
 def described(schema: Json) -> Json:
     """The schema of the request's body with the words of each field."""
     properties = {name: {**field, "description": FIELDS[name]} for name, field in schema["properties"].items()}
-    return {**schema, "description": "What to draw.", "properties": properties}
+    return {**schema, "description": "What to draw.", "properties": properties, "required": ["prompt"]}
 
 
 def _pictures() -> Json:

@@ -26,6 +26,7 @@ HEADERS: Final[Mapping[str, Json]] = {
         "schema": {"type": "string"},
     },
     "etag": {"description": "The key's `etag`, quoted: for `If-Match`.", "schema": {"type": "string"}},
+    "accept-encoding": {"description": "`gzip, deflate`.", "schema": {"type": "string"}},
     "preference-applied": {"description": "`respond-async` (RFC 7240).", "schema": {"type": "string"}},
     "location": {"description": "The path of what is new.", "schema": {"type": "string"}},
     "www-authenticate": {"description": "`Bearer` (RFC 6750).", "schema": {"type": "string"}},
