@@ -60,14 +60,15 @@ def queue_functions(runner: Callable[[], JobRunner], consumer: Callable[[], Queu
 
 
 def text_of(message: func.QueueMessage) -> str:
-    """What a message says. It is base64 as the Functions host writes it, or text as it is.
+    """The text of a message, whose body may be that text or base64 of it.
 
-    host.json has the host hand it on as it is (`messageEncoding`): one that is no base64 it would set aside unseen.
+    Base64 may be wrapped into lines, as .NET's decoder takes it; a byte order mark before either is skipped. host.json
+    has the host hand the body on as it is (`messageEncoding`): one that is no base64 it would set aside unseen.
     """
-    text = message.get_body().decode(errors="replace").strip()
+    text = message.get_body().decode("utf-8-sig", errors="replace").strip()
     if ID.fullmatch(text):  # which could be read as base64, too
         return text
     try:
-        return base64.b64decode(text, validate=True).decode()
+        return base64.b64decode("".join(text.split()), validate=True).decode("utf-8-sig")
     except (binascii.Error, ValueError):
         return text

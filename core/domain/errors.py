@@ -82,8 +82,8 @@ class Unauthenticated(CallerError):
     type = "authentication_error"
     code = "invalid_credentials"
 
-    def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message, code=code, headers={"www-authenticate": "Bearer"})
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, code=code, param=param, headers={"www-authenticate": "Bearer"})
 
 
 class BudgetExceeded(CallerError):

@@ -25,23 +25,25 @@ _TYPES: Final = {
 
 
 class EventPublisher:
-    """Tells those who wait for a job's end."""
+    """Tells that a job has ended."""
 
     def __init__(self, events: Queue, results: Container) -> None:
         self._events = events
         self._results = results
 
     async def publish(self, job: Job) -> None:
-        """Put the outcome where it is expected, and say so. Raises StoreUnavailable. Twice does no harm."""
+        """Store the outcome of a queue message's job, and send an event; twice does no harm. Raises StoreUnavailable.
+
+        An outcome is small: its pictures are behind links, unless they could not be stored.
+        """
+        body = b"" if job.body is None else await whole(job.body)
         if job.order.result is not None and job.body is not None:
-            await self._results.put(
-                f"{job.order.result}.json", [await whole(job.body)], content_type="application/json"
-            )
-        await self._events.send(orjson.dumps(_event(job)).decode())
+            await self._results.put(f"{job.order.result}.json", [body], content_type="application/json")
+        await self._events.send(orjson.dumps(_event(job, body)).decode())
 
 
-def _event(job: Job) -> dict[str, Any]:
-    """An event in JSON (CloudEvents 1.0.2). Its id is the generation's, so that telling twice is known as such."""
+def _event(job: Job, body: bytes) -> dict[str, Any]:
+    """An event in JSON (CloudEvents 1.0.2). Its id is the generation's, so that a second one is known as such."""
     name = job.order.result or job.id
     return {
         "specversion": "1.0",
@@ -58,5 +60,21 @@ def _event(job: Job) -> dict[str, Any]:
             "status_code": job.status,
             "event_id": job.order.event_id,
             "result": f"/jobs/{job.id}" if job.order.result is None else f"{RESULTS}/{name}.json",
+            **_outcome(job, body),
         },
     }
+
+
+def _outcome(job: Job, body: bytes) -> dict[str, Any]:
+    """What an event says of the outcome itself: the error's code and message, or the images and their cost in USD.
+
+    An image is named by its address without its query, which holds a signature. One that could not be stored has none.
+    """
+    if job.state is JobState.CANCELLED or not body:
+        return {}
+    value = orjson.loads(body)
+    if job.state is JobState.FAILED:
+        return {"code": value["error"]["code"], "message": value["error"]["message"]}
+    addresses = [item["url"].partition("?")[0] for item in value["data"] if item.get("url")]
+    extra = value.get("extra_fields", {})
+    return {"images": addresses, **{name: extra[name] for name in ("cost_usd",) if name in extra}}

@@ -1,8 +1,8 @@
-"""Generations started by a message in a queue, without HTTP. Who may write to it is the storage account's affair.
+"""Generations that a queue message asks for, without HTTP. The storage account decides who may write to the queue.
 
 A message is a request with the id of a virtual key, whose limits count; or the same as the `data` of a CloudEvent. Its
-outcome is put beside the others under its id, and the same id twice is one generation. A message that is no valid
-request is an outcome, too: it would not be better when delivered again.
+outcome is stored under the message's id, and the same id twice is one generation. A message that is not a valid request
+is an outcome, too: it would not be better when delivered again.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ QUEUE: Final = "image-requests"
 
 _RESULT_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?")
 """An id becomes part of blobs' names, whose parts do not end with a dot (Azure Storage docs, "Naming containers")."""
+_ID_IN_TEXT: Final = re.compile(rf'"id"\s*:\s*"({_RESULT_NAME.pattern})"')
 _SPEC_VERSION: Final = "specversion"
 _LEGAL: Final = {
     "id": "1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, the last no dot",
@@ -52,24 +53,29 @@ class QueueRequest(BaseModel):
 
 
 class QueueConsumer:
-    """Takes messages in."""
+    """Turns queue messages into jobs, and runs them."""
 
     def __init__(self, jobs: JobStore, runner: JobRunner) -> None:
         self._jobs = jobs
         self._runner = runner
 
     async def consume(self, text: str, message_id: str, delivery: int) -> None:
-        """Carry out what a message asks for; `delivery` counts its deliveries from 1.
+        """Run the job that a message asks for; `delivery` counts the message's deliveries from 1.
 
-        Raises what the message is to be delivered again for.
+        Raises the error for which the message is to be delivered again.
         """
         refused: InvalidRequest | None = None
         try:
-            letter = _read(text)
-            order = _order(letter.id, letter.virtual_key_id, letter.deployment, orjson.dumps(letter.request))
+            queue_request = _read(text)
+            order = _order(
+                queue_request.id,
+                queue_request.virtual_key_id,
+                queue_request.deployment,
+                orjson.dumps(queue_request.request),
+            )
         except InvalidRequest as wrong:
             refused = wrong
-            order = _order(_name_of(text) or f"invalid-{_digest(message_id or text)}", "", "", b"")
+            order = _order(_find_id(text) or f"invalid-{_digest(message_id or text)}", "", "", b"")
         job = await self._jobs.accept(f"letter-{_digest(order.result or '')}", order, refused=refused)
         await self._runner.run(job.id, delivery)
 
@@ -94,14 +100,22 @@ def _value(text: str | bytes) -> Any:
     return parse_json(text if isinstance(text, bytes) else text.encode(errors="replace"), "The message")
 
 
-def _name_of(text: str) -> str | None:
-    """The id of a message that is wrong in another respect, so that its sender finds the answer."""
+def _find_id(text: str) -> str | None:
+    """The id of a message that is wrong in another respect, so that its sender finds the outcome.
+
+    It is the id of the request, else of the CloudEvent around it; of a text that is not JSON, the first that looks so.
+    """
     try:
-        value = _content(_value(text))
+        event = _value(text)
     except InvalidRequest:
-        return None
-    given = value.get("id") if isinstance(value, dict) else None
-    return given if isinstance(given, str) and _RESULT_NAME.fullmatch(given) else None
+        found = _ID_IN_TEXT.search(text)
+        return found.group(1) if found else None
+    try:
+        request = _content(event)
+    except InvalidRequest:
+        request = None
+    given = [value.get("id") for value in (request, event) if isinstance(value, dict)]
+    return next((each for each in given if isinstance(each, str) and _RESULT_NAME.fullmatch(each)), None)
 
 
 def _content(value: Any) -> Any:

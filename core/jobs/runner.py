@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from core.auth.caller import Caller
 from core.call import CallContext
-from core.domain.errors import GatewayError, GatewayFault, InternalFault, RecordsUnavailable
+from core.domain.errors import GatewayError, GatewayFault, InternalFault, RecordsUnavailable, Unauthenticated
 from core.domain.request import parse_request
 from core.errors_http import error_response
 from core.images.hosting import CallHosting
@@ -177,7 +177,15 @@ class JobRunner:
     async def _find_caller(self, order: JobRequest) -> Caller:
         if order.is_admin:
             return Caller(id=order.caller, is_admin=True, narrowed_to=order.narrowed_to)
-        return await self._authenticator.find_caller(order.caller, narrowed_to=order.narrowed_to)
+        try:
+            return await self._authenticator.find_caller(order.caller, narrowed_to=order.narrowed_to)
+        except Unauthenticated as refused:
+            if order.result is None or refused.code != Unauthenticated.code:
+                raise
+            # A queue message names its key by the id, and only who may write to the queue reads the outcome.
+            raise Unauthenticated(
+                "virtual_key_id: there is no virtual key with this id", param="virtual_key_id"
+            ) from None
 
     def _call_hosting(self, order: JobRequest, ends_at: float) -> CallHosting:
         by_queue = order.result is not None

@@ -101,6 +101,10 @@ async def test_its_end_is_told_as_a_cloud_event(post) -> None:
     (event,) = post.events()
     name = f"evt-1-{post.suffix}"
     assert event["data"].pop("event_id")
+    (image,) = event["data"].pop("images")
+    assert image.endswith(tuple(post.results(f"evt-1-{post.suffix}/")))
+    assert "?" not in image
+    event["data"].pop("cost_usd", None)
     assert dt.datetime.fromisoformat(event.pop("time")).tzinfo is not None
     assert {
         "specversion": "1.0",
@@ -117,6 +121,37 @@ async def test_its_end_is_told_as_a_cloud_event(post) -> None:
             "result": f"image-results/{name}.json",
         },
     } == event
+
+
+def wrapped(letter: dict[str, Any]) -> str:
+    """A message as base64 in lines, with a byte order mark within."""
+    return base64.encodebytes(b"\xef\xbb\xbf" + json.dumps(letter).encode()).decode()
+
+
+@pytest.mark.parametrize("form", ["wrapped base64", "byte order mark"])
+async def test_forms_that_net_writes(post, form) -> None:
+    """Base64 in lines, as .NET takes it, and text behind a byte order mark are drawn under the sender's id."""
+    letter = post.letter()
+    text = wrapped(letter) if form == "wrapped base64" else "\ufeff" + json.dumps(letter)
+    post.mail.send("image-requests", text, encoded=False)
+    await post.mail.deliver()
+    assert [{"url", "index"}] == [set(item) for item in post.result()["data"]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": "ID", "deployment": "gpt-image-1", "request": {',
+        '{"specversion": "1.0", "id": "ID", "source": "/shop", "type": "order", "data_base64": "?"}',
+        '{"specversion": "1.0", "id": "ID", "source": "/shop", "type": "order", "data": 1}',
+    ],
+    ids=["cut short", "no base64", "no object"],
+)
+async def test_an_id_is_found_wherever_it_stands(post, text) -> None:
+    """A message that cannot be read fails under the id that its sender gave it."""
+    post.mail.send("image-requests", text.replace("ID", post.letter()["id"]), encoded=False)
+    await post.mail.deliver()
+    assert 400 == post.result()["status_code"]
 
 
 @pytest.mark.parametrize("form", ["data", "data_base64", "plain text"])
@@ -144,7 +179,7 @@ async def test_the_same_id_twice_is_one_generation(post) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "code", "param"),
     [
-        ({"virtual_key_id": "nobody"}, 401, "invalid_credentials", None),
+        ({"virtual_key_id": "nobody"}, 401, "invalid_credentials", "virtual_key_id"),
         ({"virtual_key_id": "paused"}, 403, "key_inactive", None),
         ({"virtual_key_id": "narrow"}, 403, "deployment_not_allowed", None),
         ({"deployment": "../x"}, 400, "invalid_value", "deployment"),
