@@ -17,7 +17,7 @@ from core.auth.authenticator import Authenticator
 from core.auth.caller import Caller
 from core.auth.key_cache import KeyCache
 from core.auth.key_store import KeyStore
-from core.auth.virtual_keys import ConfiguredKeys
+from core.auth.virtual_keys import ConfiguredKeys, VirtualKey
 from core.domain.errors import EtagMismatch
 from core.domain.http_request import HttpRequest
 from core.ledger.reports import UsageReports
@@ -45,12 +45,12 @@ class Admin(Authenticator):
         return Caller(id="root", is_admin=True)
 
 
-def keys_in(tables: Tables) -> tuple[Keys, KeyStore]:
-    """Keys over some tables."""
+def keys_in(tables: Tables, *of_setting: VirtualKey) -> tuple[Keys, KeyStore]:
+    """Keys over some tables, behind those of the setting."""
     wall = Wall()
     stored = KeyStore(tables, now=wall)
     cached = KeyCache(stored, seconds=30, clock=Clock())
-    return Keys(ConfiguredKeys([]), stored, cached, tables.table("GatewayCounters"), wall), stored
+    return Keys(ConfiguredKeys(of_setting), stored, cached, tables.table("GatewayCounters"), wall), stored
 
 
 def administration(tables: Tables) -> AdminApi:
@@ -60,6 +60,22 @@ def administration(tables: Tables) -> AdminApi:
     return AdminApi(
         authenticator=Admin(), keys=keys_in(tables)[0], usage=Usage(governor, UsageReports(tables)), now=wall
     )
+
+
+# ------------------------------------------------------------------------------------------------ pages
+
+
+async def test_a_page_that_the_setting_fills(tables) -> None:
+    """It is the last where nothing is stored, and another follows where something is."""
+    keys, stored = keys_in(tables, *(VirtualKey(id=name, name=name, key_sha256=name) for name in "ab"))
+    page = await keys.page(cursor=None, limit=2)
+    assert (["a", "b"], None) == ([view.id for view in page.virtual_keys], page.next_cursor)
+    record = (await stored.create(TERMS)).record
+    page = await keys.page(cursor=None, limit=2)
+    assert ["a", "b"] == [view.id for view in page.virtual_keys]
+    assert page.next_cursor is not None
+    last = await keys.page(cursor=page.next_cursor, limit=2)
+    assert ([record.id], None) == ([view.id for view in last.virtual_keys], last.next_cursor)
 
 
 # ------------------------------------------------------------------------------------------------ races

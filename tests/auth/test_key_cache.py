@@ -36,6 +36,11 @@ class Front:
         await self.cached.get_by_key(key)
         return self.watched.reads - before
 
+    async def is_reading(self) -> None:
+        """Wait until the store has been asked."""
+        while self.watched.reads == 0:
+            await asyncio.sleep(0)
+
 
 # ------------------------------------------------------------------------------------------------ what is kept
 
@@ -70,7 +75,7 @@ async def test_the_time_runs_from_the_beginning_of_the_read() -> None:
     issued = await front.stored.create(TERMS)
     front.watched.gate = asyncio.Event()
     reading = asyncio.create_task(front.cached.get_by_key(issued.key.reveal()))
-    await asyncio.sleep(0)
+    await front.is_reading()
     front.clock.pass_by(SECONDS - 1)
     front.watched.gate.set()
     await reading
@@ -86,7 +91,7 @@ async def test_a_read_that_takes_too_long_is_not_joined() -> None:
     key = issued.key.reveal()
     stuck = front.watched.gate = asyncio.Event()
     first = asyncio.create_task(front.name_of(key))
-    await asyncio.sleep(0)
+    await front.is_reading()
     front.watched.gate = None
     await front.stored.change(issued.record, replace(TERMS, name="Team B"))
     front.clock.pass_by(SECONDS)
@@ -111,6 +116,15 @@ async def test_at_once_here() -> None:
     assert await front.cached.get_by_id(new.record.id) is None
 
 
+async def test_others_are_kept() -> None:
+    """To forget one record costs no read of another."""
+    front = Front()
+    one, other = [await front.stored.create(TERMS) for _ in range(2)]
+    await front.reads(other.key.reveal())
+    front.cached.forget(one.record.id)
+    assert 0 == await front.reads(other.key.reveal())
+
+
 async def test_what_was_being_read_meanwhile_is_not_kept() -> None:
     """What was read before this process changed the record, and comes after, is not kept."""
     front = Front()
@@ -118,7 +132,7 @@ async def test_what_was_being_read_meanwhile_is_not_kept() -> None:
     key = issued.key.reveal()
     gate = front.watched.gate = asyncio.Event()
     reading = asyncio.create_task(front.name_of(key))
-    await asyncio.sleep(0)
+    await front.is_reading()
     front.watched.gate = None
     await front.stored.delete(issued.record)
     front.cached.forget(issued.record.id)
