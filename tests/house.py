@@ -17,6 +17,7 @@ from unittest import mock
 import httpx2
 
 from adapters.bootstrap import compose, utc_now
+from adapters.functions.http_protocol import HttpProtocol
 from adapters.http.http1 import Http1Connection
 from core.settings.settings import read_settings
 from emulator.loopback import serving
@@ -135,7 +136,7 @@ async def house(
         module = load_function_app(values)
         async with (
             _connected(module, values, clock=clock, wait=wait, now=now, tables=tables),
-            serving(Host(module.app, "", values)) as url,
+            serving(Host(module.app, "", values), http=HttpProtocol) as url,
             httpx2.AsyncClient(base_url=url, timeout=HANGS_SECONDS, verify=NO_CERTIFICATES) as http,
         ):
             yield House(url, http, azure.url, azure.calls, module)

@@ -9,7 +9,12 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.functions.http_protocol import MOST_BARREN_BYTES, SMALL_BYTES, HeadHolder, HttpProtocol
+from adapters.functions.http_protocol import (
+    MAX_JOINED_BYTES,
+    MAX_UNFINISHED_BYTES,
+    HeadHolder,
+    HttpProtocol,
+)
 from emulator.loopback import serving
 from tests.loopback import NO_CERTIFICATES
 
@@ -63,14 +68,14 @@ async def test_what_comes_to_nothing(begin, more):
         writer.write(begin)
         sent = 0
         answered = asyncio.create_task(reader.read())
-        while not answered.done() and sent < 100 * MOST_BARREN_BYTES:
+        while not answered.done() and sent < 100 * MAX_UNFINISHED_BYTES:
             writer.write(more)
             sent += len(more)
             await asyncio.sleep(0)
         writer.transport.abort()
         result = (await asyncio.gather(answered, return_exceptions=True))[0]
 
-    assert sent < 20 * MOST_BARREN_BYTES
+    assert sent < 20 * MAX_UNFINISHED_BYTES
     assert isinstance(result, ConnectionResetError) or b"HTTP/1.1 400 " in result
 
 
@@ -102,8 +107,8 @@ class Sent:
     [
         ([b"hello"], [HEAD + b"hello"]),
         ([b"hello", b"again"], [HEAD + b"hello", b"again"]),
-        ([b"x" * SMALL_BYTES], [HEAD + b"x" * SMALL_BYTES]),
-        ([b"x" * (SMALL_BYTES + 1)], [HEAD, b"x" * (SMALL_BYTES + 1)]),
+        ([b"x" * MAX_JOINED_BYTES], [HEAD + b"x" * MAX_JOINED_BYTES]),
+        ([b"x" * (MAX_JOINED_BYTES + 1)], [HEAD, b"x" * (MAX_JOINED_BYTES + 1)]),
         ([b""], [HEAD]),
         ([HEAD], [HEAD + HEAD]),
         ([memoryview(b"hello"), memoryview(b"again")], [HEAD + b"hello", b"again"]),
