@@ -97,9 +97,9 @@ class TestApiVersion:
             assert own.calls.last.api_version == "2025-08-08-preview"
 
     async def test_old_versions_are_azures_business(self, gateway):
-        """A version that the model does not know is Azure's to refuse."""
+        """A version that the model does not know is Azure's to refuse, and that is nothing a caller can cure."""
         response = await gateway.draw(QUICK, query={"api-version": "2024-10-21"})
-        assert (404, "deployment_not_found", None) == said(response)
+        assert (502, "upstream_error", None) == said(response)
 
     @pytest.mark.parametrize(
         "version",
