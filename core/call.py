@@ -206,7 +206,7 @@ class CallContext:
 
     async def generate(self, executor: Executor, *, time: GenerationTime, show: Show | None = None) -> End:
         """Generate, and settle what that came to, whichever way it ends. Without `show` nobody sees partial images."""
-        if self.plan is None:
+        if self.caller is None or self.plan is None:
             raise AssertionError("a call generates once it is resolved")
         try:
             return await executor.generate(
@@ -216,6 +216,7 @@ class CallContext:
                 partials=self.known_request.partials,
                 api_version=self.api_version,
                 event_id=self.event_id,
+                key=self.caller.id,
                 time=time,
                 show=show,
             )

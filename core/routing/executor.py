@@ -129,18 +129,20 @@ class Executor:
         images: int,
         api_version: str | None,
         event_id: str,
+        key: str,
         time: GenerationTime,
         partials: int = 0,
         show: Show | None = None,
     ) -> End:
         """Show partial images as they come, at most `partials`, and give the end. Without `show` nobody looks.
 
-        What happens is written into `journal` as it happens, so that it can be read also where the caller leaves.
+        `key` is the id of the caller's key. What happens is written into `log` as it happens, so that it can be read
+        also where the caller leaves.
         """
         window = _Window(show, partials)
         log.open()
         try:
-            while isinstance(move := self._next(plan, log.tried, time), TryTarget):
+            while isinstance(move := self._next(plan, log.tried, time, key), TryTarget):
                 if move.wait > 0:
                     await self._wait(move.wait)
                 step = plan.steps[move.step]
@@ -156,7 +158,7 @@ class Executor:
                     begins_by=time.ends_at - time.least_seconds(log.tried),
                     patience=time.patience,
                 )
-                outcome = await self._watched(ask, window.of(step, log), log.sending)
+                outcome = await self._watched(ask, key, window.of(step, log), log.sending)
                 log.end(step, move, outcome, began_at=began_at, now=self._clock())
                 if isinstance(outcome, Success):
                     return Succeeded(picture=outcome, step=step, summary=log.summary)
@@ -165,12 +167,14 @@ class Executor:
         finally:
             log.close()
 
-    def _next(self, plan: RoutePlan, tried: Sequence[FinishedAttempt], time: GenerationTime) -> TryTarget | Stop:
+    def _next(
+        self, plan: RoutePlan, tried: Sequence[FinishedAttempt], time: GenerationTime, key: str
+    ) -> TryTarget | Stop:
         return choose_next(
             RoutingState(
                 plan=plan,
                 tried=tried,
-                health=self._cooling.of,
+                health=lambda target: self._cooling.of(target, key),
                 now=self._clock(),
                 ends_at=time.ends_at,
                 least_seconds=time.least_seconds(tried),
@@ -180,16 +184,20 @@ class Executor:
         )
 
     async def _watched(
-        self, ask: AttemptRequest, show: Callable[[UpstreamPartial], Awaitable[None]], sending: Callable[[], None]
+        self,
+        ask: AttemptRequest,
+        key: str,
+        show: Callable[[UpstreamPartial], Awaitable[None]],
+        sending: Callable[[], None],
     ) -> Outcome:
         """One attempt, whose end is noted in the target's health."""
-        self._cooling.began(ask.target)
+        self._cooling.began(ask.target, key)
         try:
             outcome = await self._upstream.attempt(ask, show, sending)
         except BaseException:
-            self._cooling.left(ask.target)
+            self._cooling.left(ask.target, key)
             raise
-        if self._cooling.ended(ask.target, outcome) and isinstance(outcome, Failure):
+        if self._cooling.ended(ask.target, key, outcome) and isinstance(outcome, Failure):
             _tell_the_operator(ask.target, outcome)
         return outcome
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from core.deployments.catalogue import Target
     from core.deployments.route_plan import RoutePlan
-    from core.routing.circuit_breaker import TargetHealth
+    from core.routing.circuit_breaker import Availability
 
 MAX_WAIT_SECONDS: Final = 10.0
 """A stated wait beyond this is the caller's to wait, not ours."""
@@ -73,7 +73,7 @@ class RoutingState(Struct, frozen=True, kw_only=True):
 
     plan: RoutePlan
     tried: Sequence[FinishedAttempt]
-    health: Callable[[Target], TargetHealth]
+    health: Callable[[Target], Availability]
     now: float
     ends_at: float
     """When the whole call must have ended."""

@@ -59,32 +59,39 @@ REFUSED_MAY_FALL_BACK: Final = RetryRule(moves=(AfterFailure.FALLBACK,))
 class CoolOff(Struct, frozen=True, kw_only=True):
     """When a target is left alone after an outcome, and for how long."""
 
-    after: int
+    after: int = 1
     """How many failures in a row it takes."""
     seconds: float
+    per_key: bool = False
+    """Whether one caller alone can bring it about, so that it counts for that caller's key (contract §5)."""
     stated: bool = False
-    """Whether upstream's own `Retry-After` replaces `seconds`, up to MOST_COOLING_SECONDS."""
+    """Whether upstream's own `Retry-After` replaces `seconds`, up to MAX_COOL_OFF_SECONDS."""
     logged: bool = False
     """Whether the operator must act: one error in the log, with the target's name."""
 
 
 MAX_COOL_OFF_SECONDS: Final = 600.0
+FAILURES_IN_A_ROW: Final = 5
+"""After how many failures in a row a target is left alone, whatever they are."""
+PER_KEY_SECONDS: Final = 30.0
+
+_ONE_CALLER: Final = CoolOff(after=FAILURES_IN_A_ROW, seconds=PER_KEY_SECONDS, per_key=True)
 
 COOL_OFFS: Final[dict[FailureReason, CoolOff]] = {
     # What is not listed here says nothing about the target.
-    FailureReason.THROTTLED: CoolOff(after=1, seconds=10, stated=True),
-    FailureReason.SERVER_ERROR: CoolOff(after=5, seconds=30),
+    FailureReason.THROTTLED: CoolOff(seconds=10, stated=True),
     FailureReason.UNREACHABLE: CoolOff(after=3, seconds=30),
-    FailureReason.LATE_SERVER_ERROR: CoolOff(after=5, seconds=30),
-    FailureReason.TIMED_OUT: CoolOff(after=5, seconds=30),
-    FailureReason.NO_FIRST_BYTE: CoolOff(after=5, seconds=30),
-    FailureReason.WENT_SILENT: CoolOff(after=5, seconds=30),
-    FailureReason.CUT_SHORT: CoolOff(after=5, seconds=30),
-    FailureReason.NO_PICTURE: CoolOff(after=5, seconds=30),
-    FailureReason.UNREADABLE: CoolOff(after=5, seconds=30),
-    FailureReason.STREAM_ERROR: CoolOff(after=5, seconds=30),
-    FailureReason.UNAUTHORIZED: CoolOff(after=1, seconds=60, logged=True),
-    FailureReason.NO_TOKEN: CoolOff(after=1, seconds=10, logged=True),
-    FailureReason.BLOCKED: CoolOff(after=1, seconds=300, logged=True),
-    FailureReason.OUT_OF_QUOTA: CoolOff(after=1, seconds=300, logged=True),
+    FailureReason.SERVER_ERROR: _ONE_CALLER,
+    FailureReason.LATE_SERVER_ERROR: _ONE_CALLER,
+    FailureReason.TIMED_OUT: _ONE_CALLER,
+    FailureReason.NO_FIRST_BYTE: _ONE_CALLER,
+    FailureReason.WENT_SILENT: _ONE_CALLER,
+    FailureReason.CUT_SHORT: _ONE_CALLER,
+    FailureReason.NO_PICTURE: _ONE_CALLER,
+    FailureReason.UNREADABLE: _ONE_CALLER,
+    FailureReason.STREAM_ERROR: _ONE_CALLER,
+    FailureReason.UNAUTHORIZED: CoolOff(seconds=60, logged=True),
+    FailureReason.NO_TOKEN: CoolOff(seconds=10, logged=True),
+    FailureReason.BLOCKED: CoolOff(seconds=300, logged=True),
+    FailureReason.OUT_OF_QUOTA: CoolOff(seconds=300, logged=True),
 }

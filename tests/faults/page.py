@@ -26,11 +26,14 @@ many calls.
 TAIL = """
 Beyond one call:
 
-- A target that throttles is left alone for the stated wait, at most ten minutes; one that fails five times in a row
-  (or cannot be reached three times) for 30 s, then one call tries it; one that refuses the gateway's key for 60 s; one
-  whose resource is blocked for five minutes. The last two write one error with the target's name to the log. Meanwhile
-  its deployment's other targets draw, or the fallbacks; where nothing is left, the caller sees the cause with the
-  shortest wait as `Retry-After`.
+- A target that throttles is left alone for the stated wait, at most ten minutes; one that cannot be reached three times
+  in a row for 30 s; one that refuses the gateway's key for 60 s; one whose resource is blocked, or whose account has no
+  quota left, for five minutes. The last three write one error with the target's name to the log.
+- What one caller alone can bring about (a time-out, a 5xx, an answer without a picture) counts for that caller's key:
+  five in a row leave the target alone for this key for 30 s. For everybody it is left alone when two keys have failed
+  with no answer between. Then one call of each of two keys tries it.
+- Meanwhile its deployment's other targets draw, or the fallbacks; where nothing is left, the caller sees the cause with
+  the shortest wait as `Retry-After`.
 - A target that cannot be reached was surely not asked: 502 `upstream_unreachable`.
 - When `GATEWAY_DEADLINE_SECONDS` are over: 504 `upstream_timeout` ⛔, or an `error` event. Where nothing had been sent
   by then, 502 `upstream_unreachable`, or what the target had said before. No fallback or retry begins in the last

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.domain.outcome import ERROR_MAPPINGS, GATEWAY_REASONS, FailureReason, OutcomeKind
-from core.routing.circuit_breaker import MAX_TARGETS, PROBE_SECONDS, CircuitBreaker
+from core.routing.circuit_breaker import MAX_KEYS, MAX_TARGETS, PROBE_SECONDS, CircuitBreaker
+from core.routing.retry_rules import COOL_OFFS, CoolOff
 from tests.fakes import Clock, failed, picture, refused, target
 
 A, B = target("a"), target("b")
+US, THEM, OTHERS = "team-a", "team-b", "team-c"
+ROW = CoolOff(seconds=0)
 AMBIGUOUS = [reason for reason, row in ERROR_MAPPINGS.items() if row.kind is OutcomeKind.AMBIGUOUS]
 
 
@@ -19,19 +24,19 @@ class Ward:
         self.clock = Clock()
         self.cooling = CircuitBreaker(self.clock)
 
-    def tell(self, *outcomes, at=A) -> list[bool]:
+    def tell(self, *outcomes, at=A, by=US) -> list[bool]:
         """Calls that begin and end one after the other; gives whether the operator was to be told, for each."""
         told = []
         for outcome in outcomes:
-            self.cooling.began(at)
-            told.append(self.cooling.ended(at, outcome))
+            self.cooling.began(at, by)
+            told.append(self.cooling.ended(at, by, outcome))
         return told
 
-    def is_open(self, at=A) -> bool:
-        return self.cooling.of(at).is_open(self.clock())
+    def is_open(self, at=A, *, to=US) -> bool:
+        return self.cooling.of(at, to).is_open(self.clock())
 
-    def seconds_until_open(self, at=A) -> float:
-        return max(0.0, self.cooling.of(at).cools_until - self.clock())
+    def seconds_until_open(self, at=A, *, to=US) -> float:
+        return max(0.0, self.cooling.of(at, to).cools_until - self.clock())
 
 
 @pytest.fixture
@@ -155,7 +160,7 @@ def cooled(ward):
 
 def test_one_probe(cooled):
     """After cooling, one call tries the target out, and it is still passed over by others, for half a minute."""
-    cooled.cooling.began(A)
+    cooled.cooling.began(A, US)
 
     assert not cooled.is_open()
     cooled.clock.pass_by(PROBE_SECONDS - 1)
@@ -177,8 +182,8 @@ def test_only_so_many_are_remembered():
     clock = Clock()
     cooling = CircuitBreaker(clock)
     for number in range(MAX_TARGETS + 50):
-        cooling.ended(target(f"T{number}"), failed(FailureReason.UNAUTHORIZED))
-    known = [number for number in range(MAX_TARGETS + 50) if cooling.of(target(f"T{number}")).cause]
+        cooling.ended(target(f"T{number}"), US, failed(FailureReason.UNAUTHORIZED))
+    known = [number for number in range(MAX_TARGETS + 50) if cooling.of(target(f"T{number}"), US).cause]
     assert list(range(50, MAX_TARGETS + 50)) == known
 
 
@@ -211,17 +216,17 @@ def test_a_probe_that_fails(cooled, reason, seconds):
 
 def test_a_probe_that_is_left(cooled):
     """A probe whose caller went away lets the next one probe, and only one."""
-    cooled.cooling.began(A)
-    cooled.cooling.left(A)
+    cooled.cooling.began(A, US)
+    cooled.cooling.left(A, US)
 
     assert cooled.is_open()
-    cooled.cooling.began(A)
+    cooled.cooling.began(A, US)
     assert not cooled.is_open()
 
 
 def test_a_probe_that_never_ends(cooled):
     """A probe that nobody hears of again does not keep others away for ever."""
-    cooled.cooling.began(A)
+    cooled.cooling.began(A, US)
     cooled.clock.pass_by(PROBE_SECONDS)
 
     assert cooled.is_open()
@@ -232,7 +237,7 @@ def test_no_probe_after_quota(ward):
     ward.tell(failed(FailureReason.THROTTLED, retry_after=5))
     ward.clock.pass_by(5)
 
-    ward.cooling.began(A)
+    ward.cooling.began(A, US)
 
     assert ward.is_open()
 
@@ -241,8 +246,8 @@ def test_a_call_that_is_left_says_nothing(ward):
     """A call whose caller went away neither counts as a failure nor ends the count."""
     ward.tell(*[failed(FailureReason.SERVER_ERROR)] * 4)
     for _ in range(10):
-        ward.cooling.began(A)
-        ward.cooling.left(A)
+        ward.cooling.began(A, US)
+        ward.cooling.left(A, US)
     assert ward.is_open()
 
     ward.tell(failed(FailureReason.SERVER_ERROR))
@@ -250,12 +255,170 @@ def test_a_call_that_is_left_says_nothing(ward):
     assert not ward.is_open()
 
 
+# -- whose fault it is ------------------------------------------------------------------------------------------------
+
+ONE_CALLERS = [FailureReason.SERVER_ERROR, *AMBIGUOUS]
+THE_TARGETS = [reason for reason, row in COOL_OFFS.items() if not row.per_key]
+
+
+@pytest.mark.parametrize("reason", ONE_CALLERS)
+def test_one_caller_closes_a_target_to_itself_alone(ward, reason):
+    """What one caller alone can bring about leaves the target alone for that caller, and is open to all others."""
+    ward.tell(*[failed(reason)] * 20)
+
+    assert (False, True) == (ward.is_open(), ward.is_open(to=THEM))
+
+
+@pytest.mark.parametrize("reason", THE_TARGETS)
+def test_what_only_the_target_can_bring_about(ward, reason):
+    """What no caller can bring about closes a target to all at once, whoever met it."""
+    ward.tell(*[failed(reason)] * COOL_OFFS[reason].after)
+
+    assert (False, False) == (ward.is_open(), ward.is_open(to=THEM))
+
+
+def test_two_callers_close_a_target_to_all(ward):
+    """Once two keys have failed with no answer between, five in a row are the target's own."""
+    ward.tell(*[failed(FailureReason.SERVER_ERROR)] * 4)
+    assert ward.is_open(to=OTHERS)
+
+    ward.tell(failed(FailureReason.TIMED_OUT), by=THEM)
+
+    assert (False, 30) == (ward.is_open(to=OTHERS), ward.seconds_until_open(to=OTHERS))
+
+
+def test_an_answer_between(ward):
+    """An answer for anybody ends the row of all, but not the row of another key."""
+    ward.tell(*[failed(FailureReason.SERVER_ERROR)] * 4)
+    ward.tell(picture(), by=THEM)
+    ward.tell(failed(FailureReason.SERVER_ERROR), by=OTHERS)
+    assert ward.is_open(to=OTHERS)
+
+    ward.tell(failed(FailureReason.SERVER_ERROR))
+
+    assert (False, True) == (ward.is_open(), ward.is_open(to=OTHERS))
+
+
+def closed_to_all(ward) -> None:
+    """Let the target be left alone by all, and the time for it go by."""
+    ward.tell(*[failed(FailureReason.SERVER_ERROR)] * 4)
+    ward.tell(failed(FailureReason.SERVER_ERROR), by=THEM)
+    ward.clock.pass_by(30)
+
+
+def test_one_callers_probe_closes_a_target_to_itself_alone(ward):
+    """A probe that fails for one caller leaves it to others to try; two that fail close the target to all again."""
+    closed_to_all(ward)
+    ward.tell(failed(FailureReason.SERVER_ERROR))
+    assert (False, True) == (ward.is_open(), ward.is_open(to=OTHERS))
+
+    ward.tell(failed(FailureReason.SERVER_ERROR), by=THEM)
+
+    assert not ward.is_open(to=OTHERS)
+
+
+def test_one_callers_probe_keeps_nobody_away(ward):
+    """While one caller's probe is under way another may probe too, and only one."""
+    closed_to_all(ward)
+    ward.cooling.began(A, US)
+    assert (False, True) == (ward.is_open(), ward.is_open(to=THEM))
+
+    ward.cooling.began(A, THEM)
+
+    assert not ward.is_open(to=OTHERS)
+    ward.clock.pass_by(PROBE_SECONDS)
+    assert ward.is_open(to=OTHERS)
+
+
+def test_only_so_many_keys_are_remembered():
+    """The failures of very many keys do not fill the memory."""
+    cooling = CircuitBreaker(Clock())
+    for number in range(MAX_KEYS + 50):
+        cooling.ended(A, f"key-{number}", failed(FailureReason.SERVER_ERROR))
+        cooling.ended(A, OTHERS, picture())
+
+    assert MAX_KEYS >= len(cooling._keys)
+
+
+_KEYS = st.sampled_from([US, THEM, OTHERS])
+_ONE_CALLERS = st.sampled_from(ONE_CALLERS).map(failed)
+_ANY = st.sampled_from([*FailureReason]).map(failed) | st.just(picture())
+_MOVES = st.lists(st.tuples(_KEYS, st.sampled_from(["ends", "begins", "leaves"]), _ANY, st.floats(0, 700)), max_size=30)
+
+
+def play(ward, moves) -> None:
+    """Let calls begin, end, and be left, in any order, some time apart."""
+    for key, how, outcome, seconds in moves:
+        if how == "leaves":
+            ward.cooling.left(A, key)
+        else:
+            ward.cooling.began(A, key)
+            if how == "ends":
+                ward.cooling.ended(A, key, outcome)
+        ward.clock.pass_by(seconds)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_MOVES, st.lists(_ONE_CALLERS, max_size=12))
+def test_no_single_key_closes_a_target_to_another(moves, failures):
+    """Whatever one key does and brings about, a target that was open to another key stays so."""
+    ward = Ward()
+    play(ward, moves)
+    ward.clock.pass_by(700)
+    assert ward.is_open(to=THEM)
+    ward.tell(picture(), by=THEM)
+
+    for failure in failures:
+        ward.tell(failure)
+        ward.cooling.began(A, US)
+        assert ward.is_open(to=THEM)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_MOVES)
+def test_one_keys_calls_alone(moves):
+    """The same after any mix of one key's calls, whenever they begin, end or are left, and of others' good ones."""
+    ward = Ward()
+    own_fault = [
+        (
+            key,
+            how,
+            outcome if key == US and COOL_OFFS.get(getattr(outcome, "reason", None), ROW).per_key else picture(),
+            s,
+        )
+        for key, how, outcome, s in moves
+    ]
+    for move in own_fault:
+        play(ward, [move])
+        assert ward.is_open(to="team-d")
+
+
+@settings(max_examples=300, deadline=None)
+@given(_MOVES, st.lists(st.tuples(_KEYS, _ONE_CALLERS), min_size=5, max_size=5), st.booleans())
+def test_a_dead_target_is_closed_within_five_calls(moves, calls, one_key):
+    """Whatever was before, five calls that fail leave no target open to those who made them."""
+    ward = Ward()
+    play(ward, moves)
+    for key, failure in calls:
+        by = US if one_key else key
+        ward.tell(failure, by=by)
+        last = by
+
+    assert not ward.is_open(to=last)
+    if len({key for key, _ in calls}) > 1 and not one_key:
+        assert not ward.is_open(to="team-d")
+
+
 # -- one cause after another ------------------------------------------------------------------------------------------
 
 
 def test_different_failures_in_a_row(ward):
     """Failures of different kinds are one row."""
-    ward.tell(failed(FailureReason.TIMED_OUT), failed(FailureReason.SERVER_ERROR), failed(FailureReason.UNREACHABLE))
+    failures = [failed(FailureReason.TIMED_OUT), failed(FailureReason.SERVER_ERROR), failed(FailureReason.UNREACHABLE)]
+    ward.tell(*failures, failures[0])
+    assert ward.is_open()
+
+    ward.tell(failures[1])
 
     assert not ward.is_open()
 

@@ -50,6 +50,7 @@ class Stage:
                 partials=partials,
                 api_version=api_version,
                 event_id="event-1",
+                key="team-a",
                 time=self.limits.time(self.clock(), overruns=overruns),
                 show=show,
             )
@@ -218,7 +219,7 @@ async def test_what_is_passed_over():
         step("d", target("d"), index=3),
     )
     stage = Stage(a=[[CUT]], d=[[CUT]])
-    stage.cooling.ended(target("c"), failed(FailureReason.BLOCKED))
+    stage.cooling.ended(target("c"), "team-a", failed(FailureReason.BLOCKED))
 
     (end,) = await stage.run(the_plan)
 
@@ -230,7 +231,7 @@ async def test_what_is_passed_over():
 async def test_all_cool():
     """Where all targets cool nobody is called; the end says what for, and for how long."""
     stage = Stage()
-    stage.cooling.ended(target("a"), failed(FailureReason.THROTTLED, retry_after=40))
+    stage.cooling.ended(target("a"), "team-a", failed(FailureReason.THROTTLED, retry_after=40))
 
     (end,) = await stage.run(one_of_each("a"))
 
@@ -417,7 +418,7 @@ async def test_left_as_a_probe():
     """A probe whose caller leaves lets the next call probe."""
     stage = Stage(a=[[asyncio.Event()], [picture()]])
     for _ in range(5):
-        stage.cooling.ended(target("a"), failed(FailureReason.SERVER_ERROR))
+        stage.cooling.ended(target("a"), "team-a", failed(FailureReason.SERVER_ERROR))
     stage.clock.pass_by(30)
     task = asyncio.ensure_future(stage.run(one_of_each("a")))
     await asyncio.sleep(0)
@@ -468,7 +469,7 @@ async def test_a_fault_in_an_attempt():
 
     assert stage.upstream.closed == 1
     assert stage.log.summary.perhaps_billed
-    assert stage.cooling.of(target("a")).is_open(stage.clock())
+    assert stage.cooling.of(target("a"), "team-a").is_open(stage.clock())
 
 
 # -- health and the operator ------------------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ class Drive:
 
     def situation(self) -> RoutingState:
         return RoutingState(
-            plan=self.plan, tried=self.tried, health=self.cooling.of, now=self.clock(), ends_at=self.ends_at,
+            plan=self.plan, tried=self.tried, health=lambda one: self.cooling.of(one, "team-a"), now=self.clock(),
+            ends_at=self.ends_at,
             least_seconds=MIN_SECONDS_LEFT if self.tried else 0.0, policy=self.policy, chance=self.chance,
         )  # fmt: skip
 
@@ -103,9 +104,9 @@ class Drive:
             said = outcome(words.pop(0) if len(words) > 1 else words[0])
             if said is None:
                 return " ".join([*told, "picture"])
-            self.cooling.began(move.target)
+            self.cooling.began(move.target, "team-a")
             self.clock.pass_by(self.takes)
-            self.cooling.ended(move.target, said)
+            self.cooling.ended(move.target, "team-a", said)
             self.tried.append(FinishedAttempt(step=move.step, target=move.target, outcome=said, ended_at=self.clock()))
         self.end = move
         self.passed_over += move.passed_over
@@ -182,7 +183,7 @@ def test_a_story(text, says, expected):
 def test_what_was_passed_over_is_said():
     """A misfit and a target that cools are named with the step that is asked in their place."""
     drive = Drive(read_plan("A1 > (B1) > C1 > D1"), {"A1": "cut"})
-    drive.cooling.ended(drive.plan.steps[1].deployment.targets[0], failed(FailureReason.BLOCKED))
+    drive.cooling.ended(drive.plan.steps[1].deployment.targets[0], "team-a", failed(FailureReason.BLOCKED))
 
     assert drive.story() == "A1 D1 picture"
     assert drive.passed_over == [1, 2]
@@ -318,7 +319,7 @@ def test_priorities():
 def test_a_priority_that_cools():
     """Where all of one priority cool, the next one is asked."""
     drive = Drive(read_plan("A1 A2", priorities={"A1": 2, "A2": 1}))
-    drive.cooling.ended(drive.plan.steps[0].deployment.targets[1], failed(FailureReason.BLOCKED))
+    drive.cooling.ended(drive.plan.steps[0].deployment.targets[1], "team-a", failed(FailureReason.BLOCKED))
 
     assert drive.story() == "A1 picture"
 
@@ -342,8 +343,8 @@ def test_weights(chance, expected):
 def cool(drive: Drive, name: str, said: Failure) -> None:
     """Another caller's failure at a target."""
     found = next(each for step in drive.plan.steps for each in step.deployment.targets if each.name == name)
-    drive.cooling.began(found)
-    drive.cooling.ended(found, said)
+    drive.cooling.began(found, "team-a")
+    drive.cooling.ended(found, "team-a", said)
 
 
 def test_all_cool():
@@ -416,7 +417,7 @@ def test_another_caller_probes():
     drive.ends_at += 30
     assert isinstance(drive.next(), TryTarget)
 
-    drive.cooling.began(drive.plan.steps[0].deployment.targets[0])
+    drive.cooling.began(drive.plan.steps[0].deployment.targets[0], "team-a")
 
     assert drive.story() == "server_error"
 
@@ -483,8 +484,8 @@ def check_any_story(world: World) -> None:
     everything = {each.identity: each for one in the_plan.steps for each in one.deployment.targets}
     for resource, said in world.earlier:
         met = target(resource)
-        drive.cooling.began(met)
-        drive.cooling.ended(met, said)
+        drive.cooling.began(met, "team-a")
+        drive.cooling.ended(met, "team-a", said)
     said_next, others = iter(world.outcomes * 40), iter(world.meanwhile)
     asked: list[tuple[int, tuple[str, str]]] = []
     barred: set[tuple[str, str]] = set()
@@ -498,11 +499,11 @@ def check_any_story(world: World) -> None:
         asked.append((move.step, move.target.identity))
         assert [identity for _, identity in asked].count(move.target.identity) <= policy.max_retries + 1
         said, takes = next(said_next)
-        drive.cooling.began(move.target)
+        drive.cooling.began(move.target, "team-a")
         drive.clock.pass_by(takes)
-        drive.cooling.ended(move.target, said)
+        drive.cooling.ended(move.target, "team-a", said)
         for resource, other in itertools.islice(others, 1):
-            drive.cooling.ended(target(resource), picture() if other == "picture" else other)
+            drive.cooling.ended(target(resource), "team-a", picture() if other == "picture" else other)
         drive.tried.append(FinishedAttempt(step=move.step, target=move.target, outcome=said, ended_at=drive.clock()))
         kind = said.kind
         if kind is OutcomeKind.AMBIGUOUS:

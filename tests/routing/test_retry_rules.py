@@ -55,7 +55,7 @@ def test_a_refusal_where_the_operator_lets_it_fall_back():
 
 COOLS = {
     FailureReason.THROTTLED: CoolOff(after=1, seconds=10, stated=True),
-    FailureReason.SERVER_ERROR: CoolOff(after=5, seconds=30),
+    FailureReason.SERVER_ERROR: CoolOff(after=5, seconds=30, per_key=True),
     FailureReason.UNREACHABLE: CoolOff(after=3, seconds=30),
     FailureReason.UNAUTHORIZED: CoolOff(after=1, seconds=60, logged=True),
     FailureReason.NO_TOKEN: CoolOff(after=1, seconds=10, logged=True),
@@ -66,7 +66,7 @@ AMBIGUOUS = [reason for reason, row in ERROR_MAPPINGS.items() if row.kind is Out
 
 
 @pytest.mark.parametrize(
-    ("reason", "row"), [*COOLS.items(), *((reason, CoolOff(after=5, seconds=30)) for reason in AMBIGUOUS)]
+    ("reason", "row"), [*COOLS.items(), *((reason, CoolOff(after=5, seconds=30, per_key=True)) for reason in AMBIGUOUS)]
 )
 def test_what_cools_a_target(reason, row):
     """A failing target is left alone after so many failures in a row, for so long."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tests.house import House, events_of, house
+from tests.house import House, events_of, house, key_record
 from tests.http.wire import refusal, trail
 
 if TYPE_CHECKING:
@@ -140,6 +140,18 @@ async def test_a_rate_limit_in_a_stream() -> None:
         )
         again = await running.draw("d")
         assert (429, 1, []) == (again.status_code, len(azure.bodies), waits)
+
+
+async def test_one_callers_mistakes() -> None:
+    """Five mistakes of one caller leave the deployment open to another."""
+    keys = [key_record(), key_record("sk-bf-other", id="other")]
+    answers = {"wrong": error_event(USER_ERROR), "slow": b"", "cat": completed()}
+    async with gateway(answers, GATEWAY_VIRTUAL_KEYS=keys) as (running, _, _waits):
+        for prompt in ["wrong"] * 5 + ["slow"] * 6:
+            last = await running.draw("d", prompt=prompt, headers={"idempotency-retry": "accept-duplicate"})
+        assert "cooling_off" in {outcome for _, outcome, _ in trail(last.json())}
+        response = await running.draw("d", key="sk-bf-other", prompt="a cat")
+        assert 200 == response.status_code
 
 
 async def test_a_wait_of_zero() -> None:
