@@ -244,7 +244,7 @@ def _queue_consumer(jobs: JobStore, job_runner: JobRunner) -> QueueConsumer:
 
 def list_warnings(settings: Settings) -> list[str]:
     """What an operator would want to know at the start: not wrong, but perhaps not meant."""
-    lines = []
+    lines = [*settings.warnings]
     if settings.storage is None:
         lines.append(
             "Keys, limits and the ledger are kept in this process only, and end with it: set AzureWebJobsStorage to"

@@ -1,4 +1,4 @@
-"""The settings that are JSON: the catalogue of deployments, the virtual keys, and how families are kept awake.
+"""The settings that are JSON: the catalogue of deployments, the virtual keys, and which streams are kept awake.
 
 Unknown fields are errors: a misspelt `expires_att` must not pass for "never".
 """
@@ -33,7 +33,7 @@ from core.domain.wrong_field import first_error
 from core.settings.environment import endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from core.settings.environment import Environment
 
@@ -44,8 +44,9 @@ _CATALOGUE: Final = "GATEWAY_CATALOGUE"
 _KEYS: Final = "GATEWAY_VIRTUAL_KEYS"
 _AWAKE: Final = "GATEWAY_AWAKE_PARTIALS"
 _ROOT: Final = Path(__file__).parent.parent
-_FROM_THE_ENVIRONMENT: Final = "env:"
-_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_SETTING_PREFIX: Final = "env:"
+_FROM_SETTING: Final = re.compile(r"\"env:(\w+)\"")
+_FIELD: Final = re.compile(r"[a-z_]{1,24}|key_sha256")
 
 _Name = Annotated[str, StringConstraints(pattern=rf"\A{DEPLOYMENT_NAME.pattern}\z")]
 _T = TypeVar("_T")
@@ -88,9 +89,13 @@ class _KeyEntry(_Strict):
 
 
 def read_catalogue(env: Environment) -> Catalogue:
-    """Read the deployments and their targets. Raises SettingsError."""
+    """Read the deployments and their targets; what is wrong is collected by `env`."""
     resource = _Resource(env)
-    families = _families(env)
+    families = env.collect(lambda: _families(env), FAMILIES)
+    return env.collect(lambda: _read_catalogue(env, resource, families), Catalogue(listed={}))
+
+
+def _read_catalogue(env: Environment, resource: _Resource, families: Mapping[str, Family]) -> Catalogue:
     text = env.text(_CATALOGUE)
     if text is None:
         default = resource.target("", _TargetEntry(), where="AZURE_OPENAI_ENDPOINT")
@@ -98,6 +103,8 @@ def read_catalogue(env: Environment) -> Catalogue:
     if not text.startswith("{"):
         text = _read_file(text)
     entry = _parsed(TypeAdapter(_CatalogueEntry), _CATALOGUE, text)
+    for setting in _FROM_SETTING.findall(text):  # known, also where what stands before them is wrong
+        env.text(setting)
     return Catalogue(
         listed={name: _deployment(name, each, resource, families) for name, each in entry.deployments.items()}
     )
@@ -135,11 +142,12 @@ class _Resource:
     def __init__(self, env: Environment) -> None:
         self._env = env
         text = env.text("AZURE_OPENAI_ENDPOINT")
-        self._endpoint = None if text is None else endpoint("AZURE_OPENAI_ENDPOINT", text)
+        self._endpoint = None if text is None else env.collect(lambda: endpoint("AZURE_OPENAI_ENDPOINT", text), "")
         key = env.text("AZURE_OPENAI_API_KEY")
         self._key = None if key is None else Secret(key)
-        self._api_version = (
-            _version("AZURE_OPENAI_API_VERSION", env.text("AZURE_OPENAI_API_VERSION")) or DEFAULT_API_VERSION
+        version = env.text("AZURE_OPENAI_API_VERSION")
+        self._api_version = env.collect(lambda: _version("AZURE_OPENAI_API_VERSION", version), None) or (
+            DEFAULT_API_VERSION
         )
 
     def target(self, name: str, entry: _TargetEntry, *, where: str, number: int = 1) -> Target:
@@ -165,28 +173,29 @@ class _Resource:
         )
 
     def _key_of(self, text: str, where: str) -> Secret:
-        name = text.removeprefix(_FROM_THE_ENVIRONMENT)
-        if not text.startswith(_FROM_THE_ENVIRONMENT) or not name:
+        name = text.removeprefix(_SETTING_PREFIX)
+        if not text.startswith(_SETTING_PREFIX) or not name:
             raise SettingsError(
                 f"{where}.api_key", "is not env:NAME", "put the key into a setting and name it: env:NAME"
             )
         value = self._env.text(name)
         if value is None:
-            if not _NAME.fullmatch(name):  # it may be the key itself, put there by mistake
-                raise SettingsError(f"{where}.api_key", "names no setting", "put the key into a setting and name it")
-            raise SettingsError(name, f"is not set, and {where}.api_key names it", "set it to the resource's key")
+            # What was given is not shown: it may be the key itself, put there by mistake.
+            raise SettingsError(
+                f"{where}.api_key", "names a setting that is not set", "set that one to the resource's key"
+            )
         return Secret(value)
 
 
 def _families(env: Environment) -> Mapping[str, Family]:
-    """The families, with the operator's word on keeping their streams awake."""
+    """Read the families, with the operator's choice of keeping their streams awake."""
     text = env.text(_AWAKE)
     if text is None:
         return FAMILIES
     given = _parsed(TypeAdapter(dict[str, Awake]), _AWAKE, text)
     for name in given:
         if name not in FAMILIES:
-            raise SettingsError(f"{_AWAKE}: {name}", "is no family", f"give one of {', '.join(FAMILIES)}")
+            raise SettingsError(_AWAKE, "names a family that does not exist", f"give one of {', '.join(FAMILIES)}")
     return {name: replace(family, awake=given.get(name, family.awake)) for name, family in FAMILIES.items()}
 
 
@@ -212,9 +221,7 @@ def _family(name: str, entry: _DeploymentEntry, where: str, families: Mapping[st
     if entry.family is None:
         return None
     if entry.family not in FAMILIES:
-        raise SettingsError(
-            f"{where}.family", f"is {entry.family!r}", f"give one of {', '.join(FAMILIES)}, or leave it out"
-        )
+        raise SettingsError(f"{where}.family", "is not a family", f"give one of {', '.join(FAMILIES)}, or leave it out")
     return families[entry.family]
 
 
@@ -222,7 +229,7 @@ def _version(setting: str, text: str | None) -> str | None:
     try:
         return parse_api_version([text or ""])
     except InvalidRequest:
-        raise SettingsError(setting, f"is {text!r}", f"give a date such as {DEFAULT_API_VERSION}") from None
+        raise SettingsError(setting, "is not a version", f"give a date such as {DEFAULT_API_VERSION}") from None
 
 
 def _read_file(name: str) -> str:
@@ -242,10 +249,23 @@ def _parsed(adapter: TypeAdapter[_T], setting: str, text: str) -> _T:
         return adapter.validate_json(text)
     except ValidationError as invalid:
         first = first_error(invalid)
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
+        where = _place(first["loc"])
         raise SettingsError(
             f"{setting}: {where}" if where else setting, "is wrong", _cure(first["type"], first["msg"])
         ) from None
+
+
+def _place(loc: Sequence[int | str]) -> str:
+    """Write a place in JSON. A name that is neither a field's nor a deployment's may be a secret, and is not shown."""
+    place = ""
+    for index, part in enumerate(loc):
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif index and loc[index - 1] == "deployments":
+            place += f".{part}" if DEPLOYMENT_NAME.fullmatch(part) else ".(a name)"
+        else:
+            place += f".{part}" if _FIELD.fullmatch(part) or part in FAMILIES else ".(a name)"
+    return place.removeprefix(".")
 
 
 def _cure(kind: str, message: str) -> str:

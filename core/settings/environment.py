@@ -1,38 +1,56 @@
-"""Reading single settings: text, numbers, switches, endpoints. Empty counts as not set."""
+"""Reading single settings: text, numbers, switches, addresses. An empty setting is not set."""
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from core.domain.loopback import is_loopback
 from core.domain.settings_error import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_SECONDS: Final = 3600.0
 
+_PREFIX: Final = "GATEWAY_"
 _WHOLE: Final = re.compile(r"[0-9]{1,9}")
 _URL: Final = re.compile(r"[!$-\[\]-~]+")
 """Visible ASCII without quotes, fragments and backslashes."""
 _HOST: Final = re.compile(r"[0-9A-Za-z._:-]+")
+_T = TypeVar("_T")
 
 
 class Environment:
-    """The process's environment, which in Azure Functions holds the app settings."""
+    """The process's environment, which in Azure Functions has the app settings.
+
+    Errors are collected, so that all that is wrong is told at once. A setting that is wrong counts as its default until
+    then.
+    """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
+        self._known: set[str] = set()
+        self.errors: list[SettingsError] = []
 
     def text(self, name: str) -> str | None:
-        """A setting's text; None where it is not set or blank."""
+        """A setting's text; None if it is not set or blank."""
+        self._known.add(name)
         return self._variables.get(name, "").strip() or None
 
+    def collect(self, read: Callable[[], _T], default: _T) -> _T:
+        """Read something; if that raises a SettingsError, note it, and give the default."""
+        try:
+            return read()
+        except SettingsError as error:
+            self.errors.append(error)
+            return default
+
     def seconds(self, name: str, default: float, *, zero_allowed: bool = False) -> float:
-        """A time in seconds, above 0; or 0, where that switches something off."""
+        """A time in seconds, above 0, or 0 where that means never."""
         text = self.text(name)
         if text is None:
             return default
@@ -40,27 +58,45 @@ class Environment:
             value = float(text)
         except ValueError:
             value = math.nan
-        if value == 0 and zero_allowed:
-            return 0.0
-        if not 0 < value <= MAX_SECONDS:
-            raise SettingsError(name, f"is {text!r}", f"give seconds, more than 0 and at most {MAX_SECONDS:.0f}")
-        return value
+        if 0 < value <= MAX_SECONDS or (zero_allowed and value == 0):
+            return value
+        least = "0 or more" if zero_allowed else "more than 0"
+        cure = f"give seconds, {least} and at most {MAX_SECONDS:.0f}"
+        self.errors.append(SettingsError(name, "is not a number in its range", cure))
+        return default
 
-    def whole(self, name: str, default: int, *, most: int, least: int = 0) -> int:
-        """A whole number from `least` to `most`."""
+    def whole(self, name: str, default: int, *, maximum: int, minimum: int = 0) -> int:
+        """A whole number."""
         text = self.text(name)
         if text is None:
             return default
-        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
-            raise SettingsError(name, f"is {text!r}", f"give a whole number from {least} to {most}")
-        return int(text)
+        if _WHOLE.fullmatch(text) and minimum <= int(text) <= maximum:
+            return int(text)
+        cure = f"give a whole number from {minimum} to {maximum}"
+        self.errors.append(SettingsError(name, "is not a number in its range", cure))
+        return default
 
     def flag(self, name: str) -> bool:
-        """A switch, off where it is not set."""
+        """A switch, off if it is not set."""
         text = (self.text(name) or "false").lower()
         if text not in {"true", "false"}:
-            raise SettingsError(name, f"is {text!r}", "give true or false")
+            self.errors.append(SettingsError(name, "is neither true nor false", "give true or false"))
         return text == "true"
+
+    def unknown(self, *, known_elsewhere: frozenset[str]) -> list[SettingsError]:
+        """The settings of the gateway that nothing has asked for, each with the one that was probably meant."""
+        known = sorted(name for name in self._known | known_elsewhere if name.startswith(_PREFIX))
+        return [
+            SettingsError(name, "is not a setting", _suggestion(name, known))
+            for name in sorted(self._variables)
+            if name.startswith(_PREFIX) and name not in known
+        ]
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    names = [each.removeprefix(_PREFIX) for each in known]
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), names, n=1)
+    return f"did you mean {_PREFIX}{near[0]}?" if near else "remove it, or look its name up in the README"
 
 
 def endpoint(setting: str, text: str) -> str:
@@ -71,7 +107,7 @@ def endpoint(setting: str, text: str) -> str:
 
 
 def url(setting: str, text: str, *, cure: str = "give https://HOST/PATH", path_allowed: bool = False) -> str:
-    """Check a URL that the gateway will call: https, or http on this machine. It stays as it was given."""
+    """Check a URL that the gateway will call: https, or http on this machine. It is returned unchanged."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port

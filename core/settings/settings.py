@@ -1,7 +1,7 @@
 """The settings, read once from the environment and checked whole.
 
-A setting that is wrong stops the start with its name and the cure; nothing set means nothing allowed. Plain pydantic
-does it: pydantic-settings would cost another 120 ms of CPU at every cold start.
+What is wrong stops the start, all of it named at once, each with its cure; nothing set means nothing allowed. Plain
+pydantic does it: pydantic-settings would cost another 120 ms of CPU at every cold start.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from core.azure_openai.response_reader import Patience
 from core.domain.secret import Secret
-from core.domain.settings_error import SettingsError
+from core.domain.settings_error import SettingsError, SeveralSettingsErrors
 from core.routing.executor import TimeLimits
 from core.routing.next_attempt import RetryPolicy
 from core.settings.catalogue_json import read_catalogue, read_keys
 from core.settings.environment import Environment, url
-from core.settings.storage import read_storage
+from core.settings.storage import is_in_azure, read_storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,8 @@ MAX_URL_HOURS: Final = 7 * 24
 """The longest that a link can be signed for with the app's identity (REST reference, "Get User Delegation Key")."""
 
 _JWT_KEYS: Final = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PUBLIC_KEY", "GATEWAY_JWT_JWKS_URL")
+_KNOWN_ELSEWHERE: Final = frozenset({"GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_TOKEN", "GATEWAY_HTTP_TRANSPORT"})
+"""Settings of the command line, and of the transport."""
 
 
 class JwtSettings(Struct, frozen=True, kw_only=True):
@@ -63,7 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     keys: tuple[VirtualKey, ...]
     key_cache_seconds: float
-    """How long a stored key counts as it was read."""
+    """How long a stored key is used as it was read."""
     jwt: JwtSettings | None
     identity: IdentitySettings | None
     storage: StorageAccount | None
@@ -85,24 +88,27 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The gateway's own address, as callers see it, without a slash at its end."""
     job_seconds: float
     """How long a job may take once it has begun."""
+    warnings: tuple[str, ...]
+    """What is probably a mistake, but does not stop the start."""
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
-    """Read and check every setting. Raises SettingsError for the first that is wrong."""
+    """Read and check every setting. Raises SettingsError for all that are wrong."""
     env = Environment(variables)
-    return Settings(
+    no_keys: tuple[VirtualKey, ...] = ()
+    settings = Settings(
         catalogue=read_catalogue(env),
-        keys=read_keys(env),
+        keys=env.collect(lambda: read_keys(env), no_keys),
         key_cache_seconds=env.seconds("GATEWAY_KEY_CACHE_SECONDS", 30),
-        jwt=_jwt(env),
+        jwt=env.collect(lambda: _jwt(env), None),
         identity=_identity(env),
-        storage=read_storage(env),
+        storage=env.collect(lambda: read_storage(env), None),
         limits=TimeLimits(
             call=env.seconds("GATEWAY_DEADLINE_SECONDS", 220),
             attempt=env.seconds("GATEWAY_ATTEMPT_SECONDS", 200),
         ),
         policy=RetryPolicy(
-            max_retries=env.whole("GATEWAY_MAX_RETRIES", 2, most=MAX_RETRIES),
+            max_retries=env.whole("GATEWAY_MAX_RETRIES", 2, maximum=MAX_RETRIES),
             fallback_on_refusal=env.flag("GATEWAY_FALLBACK_ON_REFUSAL"),
         ),
         patience=Patience(
@@ -113,11 +119,20 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         heartbeat_seconds=env.seconds("GATEWAY_HEARTBEAT_SECONDS", 10),
         linger_seconds=env.seconds("GATEWAY_LINGER_SECONDS", 15, zero_allowed=True),
         repeat_seconds=env.seconds("GATEWAY_REPEAT_SECONDS", 90, zero_allowed=True),
-        key_calls=env.whole("GATEWAY_KEY_CALLS", 128, least=1, most=MAX_KEY_CALLS),
-        url_lifetime=dt.timedelta(hours=env.whole("GATEWAY_URL_HOURS", 24, least=1, most=MAX_URL_HOURS)),
-        public_url=_public_url(env),
+        key_calls=env.whole("GATEWAY_KEY_CALLS", 128, minimum=1, maximum=MAX_KEY_CALLS),
+        url_lifetime=dt.timedelta(hours=env.whole("GATEWAY_URL_HOURS", 24, minimum=1, maximum=MAX_URL_HOURS)),
+        public_url=env.collect(lambda: _public_url(env), None),
         job_seconds=env.seconds("GATEWAY_JOB_SECONDS", 900),
+        warnings=(),
     )
+    unknown = env.unknown(known_elsewhere=_KNOWN_ELSEWHERE)
+    if is_in_azure(env):  # there a new version's setting may be set before the new version runs
+        settings = replace(settings, warnings=tuple(map(str, unknown)))
+    else:
+        env.errors += unknown
+    if env.errors:
+        raise env.errors[0] if len(env.errors) == 1 else SeveralSettingsErrors(env.errors)
+    return settings
 
 
 def _public_url(env: Environment) -> str | None:
@@ -132,7 +147,7 @@ def _jwt(env: Environment) -> JwtSettings | None:
         if issuer or audience:
             raise SettingsError(
                 "GATEWAY_JWT_ISSUER" if issuer else "GATEWAY_JWT_AUDIENCE",
-                "is set, but no key to check JWTs with",
+                "is set, but no key to verify JWTs with",
                 f"set one of {', '.join(_JWT_KEYS)}",
             )
         return None
@@ -140,7 +155,7 @@ def _jwt(env: Environment) -> JwtSettings | None:
         raise SettingsError(" and ".join(given), "are both set", "keep exactly one")
     for name, value in (("GATEWAY_JWT_ISSUER", issuer), ("GATEWAY_JWT_AUDIENCE", audience)):
         if value is None:
-            raise SettingsError(name, f"is not set, and {given[0]} is", "set it to what your JWTs say")
+            env.errors.append(SettingsError(name, f"is not set, and {given[0]} is", "set it to what your JWTs say"))
     return _jwt_key(given[0], env.text(given[0]) or "", issuer or "", audience or "")
 
 

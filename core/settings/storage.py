@@ -42,25 +42,30 @@ strings"). Its key is no secret."""
 
 
 def read_storage(env: Environment) -> StorageAccount | None:
-    """Read which storage account keeps the gateway's state; None: none does. Raises SettingsError."""
+    """Read which storage account the gateway's state is stored in; None: in none. Raises SettingsError."""
     text = env.text(SETTING)
     if text is not None:
-        return _of_connection_string(text)
+        return _parse_connection_string(text)
     if any(env.text(f"{SETTING}__{name}") for name in (*_IDENTITY_NAMES, "credential", "clientId")):
-        return _of_identity(env)
-    if env.text("WEBSITE_INSTANCE_ID") is not None:
+        return _read_identity(env)
+    if is_in_azure(env):
         raise SettingsError(SETTING, "is not set, and in Azure the gateway's state must outlive a process", _ANY_CURE)
     return None
 
 
-def _of_connection_string(text: str) -> StorageAccount:
-    parts = _parts(text)
+def is_in_azure(env: Environment) -> bool:
+    """Whether this process runs in Azure Functions (App Service docs, "environment variables")."""
+    return env.text("WEBSITE_INSTANCE_ID") is not None
+
+
+def _parse_connection_string(text: str) -> StorageAccount:
+    parts = _split(text)
     if "usedevelopmentstorage" in parts:
         if parts != {"usedevelopmentstorage": "true"}:
             raise SettingsError(
                 SETTING, "has more than UseDevelopmentStorage=true", "leave out the rest (a proxy is not supported)"
             )
-        parts = _parts(_DEVELOPMENT)
+        parts = _split(_DEVELOPMENT)
     addresses = {service: _address(parts, service) for service in _SERVICES}
     if addresses["table"] is None:
         raise SettingsError(SETTING, "has no TableEndpoint and no AccountName", "add one of them")
@@ -72,8 +77,8 @@ def _of_connection_string(text: str) -> StorageAccount:
     )
 
 
-def _parts(text: str) -> Mapping[str, str]:
-    """Take a connection string apart; names are told apart without regard to case, as Azure's SDKs do."""
+def _split(text: str) -> Mapping[str, str]:
+    """Split a connection string; the case of names does not matter, as in Azure's SDKs."""
     found = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, value = part.partition("=")
@@ -112,14 +117,16 @@ def _credential(parts: Mapping[str, str]) -> AccountKey | SharedAccess:
     )
 
 
-def _of_identity(env: Environment) -> StorageAccount:
+def _read_identity(env: Environment) -> StorageAccount:
     credential = env.text(f"{SETTING}__credential")
     if credential not in {None, "managedidentity"}:
-        raise SettingsError(f"{SETTING}__credential", f"is {credential!r}", "give managedidentity")
+        raise SettingsError(f"{SETTING}__credential", "is not managedidentity", "give managedidentity, or nothing")
     name = env.text(f"{SETTING}__accountName")
     if name is not None and not _ACCOUNT.fullmatch(name):
         raise SettingsError(
-            f"{SETTING}__accountName", f"is {name!r}", "give the account's name alone: 3 to 24 small letters and digits"
+            f"{SETTING}__accountName",
+            "is not a name",
+            "give the account's name alone: 3 to 24 small letters and digits",
         )
     addresses = {service: _service_address(env, service, name) for service in _SERVICES}
     if addresses["table"] is None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from adapters.bootstrap import list_warnings
 from core.deployments.families import FAMILIES, Awake
 from core.domain.limits import UNLIMITED, Budget, BudgetWindow, Limits, Rate
 from core.domain.secret import Secret
-from core.domain.settings_error import SettingsError
+from core.domain.settings_error import SettingsError, SeveralSettingsErrors
 from core.settings import catalogue_json
 from core.settings.environment import Environment, endpoint
 from core.settings.settings import JwtSettings, read_settings
@@ -173,7 +174,7 @@ def test_seconds(name: str, text: str, value: float) -> None:
 )
 def test_wrong_seconds(name: str, text: str) -> None:
     """Anything else is an error that names the setting and what to give."""
-    expected = f"{name} is {text!r}: give seconds, more than 0 and at most 3600"
+    expected = f"{name} is not a number in its range: give seconds, more than 0 and at most 3600"
     assert expected == str(wrong(**{name: text}))
 
 
@@ -204,7 +205,7 @@ def test_switch(text: str, value: bool) -> None:
 @pytest.mark.parametrize("text", ["1", "yes", "on", "truee", "t"])
 def test_wrong_switch(text: str) -> None:
     """Anything else is an error, never quietly off or on."""
-    expected = f"GATEWAY_FALLBACK_ON_REFUSAL is {text!r}: give true or false"
+    expected = "GATEWAY_FALLBACK_ON_REFUSAL is neither true nor false: give true or false"
     assert expected == str(wrong(GATEWAY_FALLBACK_ON_REFUSAL=text))
 
 
@@ -572,10 +573,10 @@ def test_same_target_in_two_deployments() -> None:
 
 @pytest.mark.parametrize("value", [None, "", "  "], ids=repr)
 def test_a_key_that_is_not_there(value: str | None) -> None:
-    """A key in a setting that is not set is an error that names the setting and who asked for it."""
+    """A key in a setting that is not set is an error at the place that names the setting, which is not shown."""
     error = wrong(GATEWAY_CATALOGUE=catalogue(mine={"targets": [{"api_key": "env:K2"}]}), K2=value)
-    assert "K2" == error.setting
-    assert "GATEWAY_CATALOGUE: deployments.mine.targets[0].api_key" in str(error)
+    assert "GATEWAY_CATALOGUE: deployments.mine.targets[0].api_key" == error.setting
+    assert "names a setting that is not set" in str(error)
 
 
 def test_a_key_without_a_name() -> None:
@@ -830,9 +831,139 @@ def test_user_assigned_identity(client_id: str | None) -> None:
     assert ("http://h/t", Secret(PASSWORD), client_id) == (found.endpoint, found.header, found.client_id)
 
 
-# ------------------------------------------------------------------------------------------------ by property
+# ------------------------------------------------------------------------------------------------ no value is shown
 
 _NAMES = [*EMPTY, "AZURE_OPENAI_ENDPOINT", "GATEWAY_FALLBACK_ON_REFUSAL", "GATEWAY_AWAKE_PARTIALS"]
+SECRETS = [
+    "6f0c1d2e3b4a59687766554433221100",
+    "sk-proj-Zz9_yY8-xX7",
+    "ALLCAPSANDDIGITS0123456789",
+    "p@ss w\u00f6rd/'\"",
+]
+
+
+def pasted(secret: str) -> dict[str, dict[str, Any]]:
+    """A secret in the place of each setting's value, and of each value and name within those that are JSON."""
+    key = {"id": "a", "key_sha256": HASH}
+    whole = [*_NAMES, "GATEWAY_KEY_CALLS", "GATEWAY_URL_HOURS", "GATEWAY_PUBLIC_URL", "GATEWAY_JOB_SECONDS"]
+    whole += ["GATEWAY_LINGER_SECONDS", "GATEWAY_REPEAT_SECONDS", "GATEWAY_FIRST_BYTE_SECONDS", "GATEWAY_IDLE_SECONDS"]
+    whole += ["AzureWebJobsStorage", "AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential"]
+    whole += [f"AzureWebJobsStorage__{service}ServiceUri" for service in ("table", "blob", "queue")]
+    deployments: list[dict[str, Any]] = [
+        *({"a": {field: secret}} for field in ("family", "price", "targets", secret)),
+        *({"a": {"price": {field: secret}}} for field in ("per_image", "text_in", "as_of", secret)),
+        *(
+            {"a": {"targets": [{field: secret}]}}
+            for field in ("endpoint", "deployment", "api_version", "api_key", "priority", "weight", secret)
+        ),
+        {"a": {"targets": [{"api_key": f"env:{secret}"}]}},
+        {"a": {"targets": [{"endpoint": f"https://u:{secret}@h"}]}},
+        {"a": secret},
+    ]
+    keys = [{**key, field: secret} for field in ("key_sha256", "active", "expires_at", "rate_limit", "budget", secret)]
+    keys += [{**key, "deployments": [f"{secret}/"]}, {**key, "budget": {"usd": secret, "window": secret}}]
+    keys += [{**key, "rate_limit": {"images": {"limit": secret, "window": secret}}}]
+    return {
+        **{name: {name: secret} for name in whole},
+        **{f"catalogue {number}": {"GATEWAY_CATALOGUE": catalogue(**e)} for number, e in enumerate(deployments)},
+        "catalogue's field": {"GATEWAY_CATALOGUE": {"deployments": {"a": {}}, secret: 1}},
+        **{f"key {number}": {"GATEWAY_VIRTUAL_KEYS": [entry]} for number, entry in enumerate(keys)},
+        "awake": {"GATEWAY_AWAKE_PARTIALS": {secret: "never"}},
+        "awake wrongly": {"GATEWAY_AWAKE_PARTIALS": {secret: secret}},
+        "awake family": {"GATEWAY_AWAKE_PARTIALS": {"gpt-image-1": secret}},
+        "connection string": {
+            "AzureWebJobsStorage": f"AccountName={secret};AccountKey={secret};TableEndpoint={secret}"
+        },
+    }
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("where", list(pasted("")))
+def test_no_value_is_ever_shown(where: str, secret: str) -> None:
+    """A secret that was pasted into the wrong setting does not stand in the error, whatever the setting is."""
+    try:
+        read(**pasted(secret)[where])
+    except SettingsError as error:
+        assert secret not in str(error)  # noqa: PT017 -- some settings take any text
+        assert secret not in error.setting  # noqa: PT017
+
+
+# ------------------------------------------------------------------------------------------------ all at once
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """Each setting that is wrong has one line, with its own cure, and the line says what it would alone."""
+    settings_ = {
+        "AZURE_OPENAI_ENDPOINT": "http://h",
+        "AZURE_OPENAI_API_VERSION": "x",
+        "AzureWebJobsStorage": "x",
+        "GATEWAY_AWAKE_PARTIALS": "x",
+        "GATEWAY_CATALOGUE": "{",
+        "GATEWAY_FALLBACK_ON_REFUSAL": "x",
+        "GATEWAY_JWT_ISSUER": "x",
+        "GATEWAY_KEY_CALLS": "0",
+        "GATEWAY_MAX_RETRIES": "11",
+        "GATEWAY_JOB_SECONDS": "0",
+        "GATEWAY_PUBLIC_URL": "x",
+        "GATEWAY_VIRTUAL_KEYS": "x",
+    }
+    error = wrong(**settings_)
+    assert isinstance(error, SeveralSettingsErrors)
+    alone = [str(wrong(**{name: text})) for name, text in settings_.items()]
+    assert sorted(alone) == sorted(map(str, error.errors))
+    lines = str(error).splitlines()
+    assert [f"{len(settings_)} settings are wrong: ", *(f"  {each}" for each in error.errors)] == lines
+
+
+def test_both_of_a_pair_are_told() -> None:
+    """A key for JWTs that has neither an issuer nor an audience is told about both."""
+    error = wrong(GATEWAY_JWT_SECRET="s" * 32)
+    assert isinstance(error, SeveralSettingsErrors)
+    assert ["GATEWAY_JWT_ISSUER", "GATEWAY_JWT_AUDIENCE"] == [each.setting for each in error.errors]
+
+
+# ------------------------------------------------------------------------------------------------ unknown names
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GATEWAY_DEADLINE_SECOND", "GATEWAY_DEADLINE_SECONDS"),
+        ("GATEWAY_CATALOG", "GATEWAY_CATALOGUE"),
+        ("GATEWAY_VIRTUALKEYS", "GATEWAY_VIRTUAL_KEYS"),
+        ("GATEWAY_JWKS_URL", "GATEWAY_JWT_JWKS_URL"),
+    ],
+)
+def test_an_unknown_name(name: str, meant: str) -> None:
+    """A setting of the gateway that there is not is an error with the one that was probably meant."""
+    assert f"{name} is not a setting: did you mean {meant}?" == str(wrong(**{name: "60"}))
+
+
+def test_a_name_like_no_other() -> None:
+    """One that resembles none is an error that says where to look."""
+    assert str(wrong(GATEWAY_ZZZZ="1")).startswith("GATEWAY_ZZZZ is not a setting: remove it, or look")
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_TOKEN"])
+def test_names_of_the_command_line(name: str) -> None:
+    """The command line's own settings may stand beside the gateway's."""
+    assert read() == read(**{name: "x"})
+
+
+def test_a_name_of_the_catalogues_own() -> None:
+    """A key of the catalogue may be in a setting of any name."""
+    assert Secret("k") == target({"api_key": "env:GATEWAY_WEST"}, GATEWAY_WEST="k").key
+
+
+def test_in_azure_it_is_a_warning() -> None:
+    """In Azure settings may be there before the version that knows them, so the gateway starts and says so."""
+    found = read(GATEWAY_CATALOG="x", WEBSITE_INSTANCE_ID="1", AzureWebJobsStorage="UseDevelopmentStorage=true")
+    assert ("GATEWAY_CATALOG is not a setting: did you mean GATEWAY_CATALOGUE?",) == found.warnings
+    assert found.warnings[0] in list_warnings(found)
+
+
+# ------------------------------------------------------------------------------------------------ by property
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=6),
     lambda inner: (
