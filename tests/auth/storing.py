@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ class Watched:
     def __init__(self, tables: Tables | None = None) -> None:
         self._tables = tables or MemoryTables()
         self.reads = 0
+        self.asked = asyncio.Event()
+        """There was a read."""
         self.fails: StoreUnavailable | None = None
         self.fails_afterwards: StoreUnavailable | None = None
         """Raised by a change that has been made."""
@@ -56,6 +59,7 @@ class _WatchedTable:
 
     async def get(self, partition: str, key: str) -> Row | None:
         self._watch.reads += 1
+        self._watch.asked.set()
         if self._watch.fails is not None:
             raise self._watch.fails
         row = await self._table.get(partition, key)

@@ -36,11 +36,6 @@ class Front:
         await self.cached.get_by_key(key)
         return self.watched.reads - before
 
-    async def is_reading(self) -> None:
-        """Wait until the store has been asked."""
-        while self.watched.reads == 0:  # noqa: ASYNC110 -- a table tells nobody that it is read
-            await asyncio.sleep(0)
-
 
 # ------------------------------------------------------------------------------------------------ what is kept
 
@@ -75,7 +70,7 @@ async def test_the_time_runs_from_the_beginning_of_the_read() -> None:
     issued = await front.stored.create(TERMS)
     front.watched.gate = asyncio.Event()
     reading = asyncio.create_task(front.cached.get_by_key(issued.key.reveal()))
-    await front.is_reading()
+    await front.watched.asked.wait()
     front.clock.pass_by(SECONDS - 1)
     front.watched.gate.set()
     await reading
@@ -91,7 +86,7 @@ async def test_a_read_that_takes_too_long_is_not_joined() -> None:
     key = issued.key.reveal()
     stuck = front.watched.gate = asyncio.Event()
     first = asyncio.create_task(front.name_of(key))
-    await front.is_reading()
+    await front.watched.asked.wait()
     front.watched.gate = None
     await front.stored.change(issued.record, replace(TERMS, name="Team B"))
     front.clock.pass_by(SECONDS)
@@ -132,7 +127,7 @@ async def test_what_was_being_read_meanwhile_is_not_kept() -> None:
     key = issued.key.reveal()
     gate = front.watched.gate = asyncio.Event()
     reading = asyncio.create_task(front.name_of(key))
-    await front.is_reading()
+    await front.watched.asked.wait()
     front.watched.gate = None
     await front.stored.delete(issued.record)
     front.cached.forget(issued.record.id)
