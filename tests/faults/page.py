@@ -41,8 +41,18 @@ Beyond one call:
 - All calls of an instance share 256 connections. A call that has had none for `GATEWAY_CONNECT_SECONDS` is 503
   `gateway_busy` with `retry-after`. This, like a call whose time was over before it was sent, is laid at no target's
   door.
-- When the caller leaves, the connection to Azure OpenAI is freed at once, and the log says so. The call counts as
-  perhaps billed if it had been sent by then.
+- When the caller leaves a call that has been sent, the generation goes on for `GATEWAY_LINGER_SECONDS` (15), so that an
+  identical request gets its picture, or waits for it; one that was not sent ends at once. At most 32 generations and
+  128 MiB of pictures wait so in an instance, the oldest go first. Then the connection to Azure OpenAI is freed, and the
+  call counts as perhaps billed.
+- An error marked ⛔ is the answer to identical requests for `GATEWAY_REPEAT_SECONDS` (90; each request begins the time
+  anew, for five minutes at most): `x-gateway-repeated: true`, and upstream is not asked, because most clients ask again
+  by themselves. The same goes for a generation that was ended because nobody came back (504 `upstream_timeout`).
+  *Identical*: same key, deployment, api-version and body; calls with an `Idempotency-Key` and jobs are left out.
+  `Idempotency-Retry: accept-duplicate` asks for another picture at once. With storage this holds across instances: a
+  repeat of what another instance still draws is 409 `generation_in_progress`. With the store out of reach calls go on
+  without.
+- More calls of one key at once than `GATEWAY_KEY_CALLS` (128) are 429 `key_busy`.
 - When `make serve` is told to end, open calls have ten seconds; then 503 `stopping`, or an `error` event. In Azure the
   platform stops sending calls to an instance before it ends it, and waits for those that are open.
 - A caller who stops reading its stream does not hold Azure OpenAI beyond the deadline and a second.
