@@ -50,7 +50,7 @@ class Row:
     slowly: bool = False
     """Whether upstream takes its time: the clock runs a hundred times as fast."""
     silent: bool = False
-    """Whether upstream falls silent without an end: the gateway waits for a part of a second only."""
+    """Whether upstream falls silent without an end: the gateway waits for a second only."""
     outcome: str = "picture"
     """What the trail calls an attempt that ends so."""
     of_the_gateway: bool = False

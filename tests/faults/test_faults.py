@@ -58,7 +58,7 @@ async def quick() -> AsyncIterator[House]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def impatient() -> AsyncIterator[House]:
     """A gateway that soon gives up those who are silent."""
-    silence = {"GATEWAY_FIRST_BYTE_SECONDS": "0.4", "GATEWAY_IDLE_SECONDS": "0.4"}
+    silence = {"GATEWAY_FIRST_BYTE_SECONDS": "1", "GATEWAY_IDLE_SECONDS": "1"}
     async with house(wait=_at_once, GATEWAY_CATALOGUE=CATALOGUE, **silence) as running:
         await running.draw()  # the emulator paints its first picture, which takes longer than all others
         yield running
