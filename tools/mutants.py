@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import os
 import queue
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -165,20 +167,24 @@ def _first_failure(tests: Sequence[str], tree: Path) -> str | None:
         names.write("\n".join(tests))
         names.flush()
         command = [*PYTEST, "-x", "--hypothesis-seed=0", "--tb=no", f"@{names.name}"]
+        process = subprocess.Popen(
+            command, cwd=tree, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         try:
-            limit = 90 + len(tests) / 4
-            done = subprocess.run(
-                command, cwd=tree, env=ENV, timeout=limit, capture_output=True, text=True, check=False
-            )
+            said, _ = process.communicate(timeout=90 + len(tests) / 4)
         except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has started
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=30)
+            process.kill()
             return "a test that hangs"
-    if done.returncode not in {0, 1, 2}:
-        raise RuntimeError(done.stdout[-1000:] + done.stderr[-1000:])
-    if not done.returncode:
+    if process.returncode not in {0, 1, 2}:
+        raise RuntimeError(said[-2000:])
+    if not process.returncode:
         return None
-    found = re.search(r"^(?:FAILED|ERROR) (.+)$", done.stdout, re.MULTILINE)
-    said = found[1] if found else done.stdout[-200:]
-    return max((test for test in tests if said.startswith(test)), key=len, default=said)
+    found = re.search(r"^(?:FAILED|ERROR) (.+)$", said, re.MULTILINE)
+    failed = found[1] if found else said[-200:]
+    return max((test for test in tests if failed.startswith(test)), key=len, default=failed)
 
 
 def main() -> None:
