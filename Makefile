@@ -1,6 +1,6 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-clients bench-import package audit openapi clean
+.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-import package audit openapi clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
@@ -20,7 +20,6 @@ help: ## say what there is
 	@echo "make check     formatting, linters, types, and the direction of imports"
 	@echo "make soak      ten minutes of mixed and faulty calls: nothing lost, nothing hanging, memory flat"
 	@echo "make bench     what the gateway costs, beside others: docs/performance.md (20 minutes; ARGS=--quick: 2)"
-	@echo "make bench-clients  the gateway over other HTTP clients than its own (5 minutes)"
 	@echo "make bench-import  what a cold start costs, and which imports take it (a minute)"
 	@echo "make package   dist/gateway.zip, ready to run in Azure: packages and byte code for Python FOR_PYTHON (default 3.13)"
 	@echo "make openapi   openapi.json, the description of the API, anew from the code"
@@ -57,11 +56,8 @@ check: .venv/.dev
 soak: .venv/.dev
 	$(PYTHON) -m tests.faults.soak
 
-bench: .venv/.bench
+bench: .venv/.dev
 	@exec $(PYTHON) -m bench $(ARGS)
-
-bench-clients: .venv/.bench
-	@exec $(PYTHON) -m bench.clients $(ARGS)
 
 bench-import: .venv/.dev
 	@exec $(PYTHON) -m bench.imports $(ARGS)
@@ -87,11 +83,6 @@ audit: .venv/.dev
 .venv/.dev: .venv/.local requirements-dev.txt
 	@echo "Installing the packages for development (once, about a minute) ..."
 	@$(PYTHON) -m pip install --quiet -r requirements-dev.txt
-	@touch $@
-
-.venv/.bench: .venv/.dev requirements-bench.txt
-	@echo "Installing what draws the pictures (once) ..."
-	@$(PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@touch $@
 
 # The other SDKs of tests/clients: openai 1.x for Python beside the newest, and openai for Node where there is npm.

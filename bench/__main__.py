@@ -1,207 +1,165 @@
-"""`python -m bench [--quick] [--only gateway,direct] [--out docs]`: measure, then write the page and its pictures."""
+"""`python -m bench`: measure this gateway beside others, and write the figures into docs/performance.md and scaling.md.
+
+`--against DIR` compares it with another checkout of it instead: each row in the same rounds, and how many times worse.
+"""
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
-import os
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import growth, installing, machine, measuring, memory, page, rows
-from bench.canned import Kind
-from bench.contenders import CONTENDERS
-from bench.measuring import FaultsError
-from bench.processes import ROOT, Cores, DiedError
-from bench.record import Record
+from bench import install, pages, processes
+from bench.figures import Record
+from bench.gateways import Direct, Gateway, LiteLLM, Portkey, ThisGateway
+from bench.install import NotInstalled
+from bench.measure import MEMORY_CASES, CallsFailed, RunningUpstream, measure_memory, run_gateway, run_upstream
+from bench.processes import MAX_OTHERS_CORES, ROOT, Cores, ProcessEnded
+from bench.rounds import KINDS, Round
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.contenders import Contender
-    from bench.measuring import Upstream
-
-IMPORTS_SECONDS: Final = 120
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """How much is measured."""
-
-    rounds: int
-    seconds: float
-    """For each measurement."""
-    growth_rounds: int
-    growth_seconds: float = 2.0
-    memory: bool = True
-
-
-FULL: Final = Effort(rounds=5, seconds=3.0, growth_rounds=2)
-QUICK: Final = Effort(rounds=1, seconds=1.5, growth_rounds=0, memory=False)
+NAMES: Final = ("direct", "gateway", "litellm", "portkey")
+BASELINE: Final = "baseline"
+PARTIAL_RECORD: Final = install.CACHE / "record.json"
+"""Where the figures of a run go that is not for the pages."""
 
 
 class Run:
-    """One run, step by step; each says how far it has come."""
+    """One run, which says how far it has come."""
 
-    def __init__(self, contenders: Sequence[Contender], effort: Effort) -> None:
-        self._effort = effort
+    def __init__(self, gateways: Sequence[Gateway], *, rounds: int, seconds: float) -> None:
+        self._gateways = list(gateways)
+        self._rounds = rounds
         self._cores = Cores.of_this_machine()
         self._began_at = time.monotonic()
-        self._contenders = list(contenders)
         self.record = Record(
             made_on=dt.datetime.now(dt.UTC).date().isoformat(),
-            seconds=effort.seconds,
-            machine=machine.Machine.this(self._cores),
-            pinned=self._cores.are_apart,
+            seconds=seconds,
+            machine=processes.describe_machine(self._cores),
+            titles={gateway.name: gateway.title for gateway in gateways},
         )
 
-    def carry_out(self) -> None:
+    def measure(self, *, memory: bool) -> None:
         """Measure everything."""
         self._install()
-        with measuring.upstream(self._cores) as behind:
-            self._try_out(behind)
-            for number in range(1, self._effort.rounds + 1):
-                self._look()
-                self.record.rounds.append({})
-                for contender in list(self._contenders):
-                    self._say(f"round {number} of {self._effort.rounds}: {contender.title}")
-                    self._take_turn(contender, behind)
-            self._look()
-            for number in range(1, self._effort.growth_rounds + 1):
-                self._look()
-                for contender in self._contenders:
-                    self._say(f"growth, {number} of {self._effort.growth_rounds}: {contender.title}")
-                    self._measure_growth(contender, behind)
-            self._measure_memory(behind)
-        self._measure_imports()
+        with run_upstream(self._cores) as upstream:
+            self._try_out(upstream)
+            for number in range(self._rounds):
+                self._measure_round(upstream, number)
+            if memory:
+                self._measure_memory(upstream)
 
     def _say(self, what: str) -> None:
         print(f"{time.monotonic() - self._began_at:6.0f} s  {what}", flush=True)
 
-    def _look(self) -> None:
-        quiet = machine.look(self._cores)
-        self.record.quiet.append(quiet)
-        if quiet.others_cores > machine.NOISY_CORES:
-            self._say(f"  something else keeps {quiet.others_cores:.2f} cores busy: the figures will show it")
-
     def _install(self) -> None:
-        for contender in list(self._contenders):
+        for gateway in list(self._gateways):
             try:
-                if installing.can_be_installed(contender.name):
-                    installing.install(contender.name)
-                self.record.versions[contender.name] = contender.versions()
-            except installing.NotInstalledError as why:
-                self._leave_out(contender, str(why))
+                self.record.versions[gateway.name] = gateway.install()
+            except NotInstalled as why:
+                self._leave_out(gateway, str(why))
 
-    def _try_out(self, behind: Upstream) -> None:
+    def _try_out(self, upstream: RunningUpstream) -> None:
         """Start each once, unmeasured: byte code is written, the disk's cache warm, and what cannot start is known."""
-        for contender in list(self._contenders):
-            self._say(f"trying out {contender.title}")
+        for gateway in list(self._gateways):
+            self._say(f"trying out {gateway.title}")
             try:
-                with measuring.served(contender, behind, self._cores, rows.KINDS):
+                with run_gateway(gateway, upstream, self._cores, KINDS):
                     pass
-            except DiedError as fault:
-                self._leave_out(contender, str(fault))
+            except ProcessEnded as fault:
+                self._leave_out(gateway, str(fault))
 
-    def _leave_out(self, contender: Contender, why: str) -> None:
-        self._say(f"{contender.title} is left out: {why}")
-        self._contenders.remove(contender)
-        self.record.left_out[contender.name] = why
+    def _leave_out(self, gateway: Gateway, why: str) -> None:
+        self._gateways.remove(gateway)
+        del self.record.titles[gateway.name]
+        self._note_fault(f"{gateway.title} was left out: {why}")
 
-    def _take_turn(self, contender: Contender, behind: Upstream) -> None:
-        try:
-            with measuring.served(contender, behind, self._cores, rows.KINDS) as served:
-                turn = rows.take_turn(served, self._effort.seconds)
-        except (DiedError, FaultsError) as fault:
-            self._leave_out(contender, str(fault))
-            return
-        self.record.rounds[-1][contender.name] = turn
-        for step, why in turn.faults.items():
-            self._say(f"  {step}: {why}")
-        self._say("  " + ", ".join(f"{name} {value:.4g}" for name, value in turn.figures.items()))
+    def _note_fault(self, fault: str) -> None:
+        self._say(f"  {fault}")
+        self.record.faults.append(fault)
 
-    def _measure_growth(self, contender: Contender, behind: Upstream) -> None:
-        for place in growth.PLACES:
+    def _measure_round(self, upstream: RunningUpstream, number: int) -> None:
+        noise = processes.measure_noise(self._cores)
+        self.record.noise.append(noise)
+        self._say(f"round {number + 1} of {self._rounds}: {', '.join(each.title for each in self._gateways)}")
+        if noise.others_cores > MAX_OTHERS_CORES:
+            self._say(f"  other programs keep {noise.others_cores:.2f} cores busy: the figures will show it")
+        measured = Round(self._cores, self.record.seconds)
+        # Every other round the other way round, so that what drifts favours nobody.
+        measured.measure(self._gateways[:: -1 if number % 2 else 1], upstream)
+        self.record.rounds.append(measured.figures)
+        for name, figures in measured.figures.items():
+            told = (f"{figure} {value:.4g}" for figure, value in figures.items() if ":" not in figure)
+            self._say(f"  {name}: {', '.join(told)}")
+        for fault in measured.faults:
+            self._note_fault(f"round {number + 1}, {fault}")
+
+    def _measure_memory(self, upstream: RunningUpstream) -> None:
+        for calls in MEMORY_CASES:
+            self._say(f"memory of {calls.describe()}")
             try:
-                with measuring.served(contender, behind, self._cores, growth.KINDS) as served:
-                    self.record.growth.append(growth.measure_point(served, place, self._effort.growth_seconds))
-            except (DiedError, FaultsError) as fault:
-                where = f"{place.callers} at a time, {place.kind.characters} characters"
-                self.record.growth_faults.setdefault(contender.name, {})[where] = str(fault)
-                self._say(f"  {where}: {fault}")
-
-    def _measure_memory(self, behind: Upstream) -> None:
-        gateway = next((each for each in self._contenders if each.name == "gateway"), None)
-        if gateway is None or not self._effort.memory:
-            return
-        for number, case in enumerate(memory.CASES, 1):
-            self._say(f"memory, {number} of {len(memory.CASES)}")
-            kinds = [Kind(characters=memory.CALL_CHARACTERS), case.kind]
-            with measuring.served(gateway, behind, self._cores, kinds) as served:
-                self.record.memory.append(memory.measure_case(served, case))
-
-    def _measure_imports(self) -> None:
-        self._say("worker import")
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "bench.imports", "--json"],
-                cwd=ROOT,
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=IMPORTS_SECONDS,
-            )
-        except (subprocess.SubprocessError, OSError) as error:
-            said = getattr(error, "stderr", None) or type(error).__name__
-            self.record.left_out["worker import"] = said.strip().splitlines()[-1]
-            self._say(f"  left out: {self.record.left_out['worker import']}")
-            return
-        self.record.imports = json.loads(done.stdout)
+                with run_gateway(ThisGateway(), upstream, self._cores, [*KINDS[:1], calls.kind]) as running:
+                    self.record.memory.append(measure_memory(running, calls))
+            except (CallsFailed, ProcessEnded) as fault:
+                self._note_fault(f"memory of {calls.describe()}: {fault}")
+                self.record.memory.clear()  # the formula needs all cases
+                return
 
 
-def _options() -> argparse.Namespace:
-    names = [contender.name for contender in CONTENDERS]
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes: the table alone, one round")
-    parser.add_argument("--only", default=",".join(names), help=f"of {', '.join(names)}; default: all")
-    parser.add_argument("--rounds", type=int, help="how often the table is measured, and at most the curves of growth")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="where page, pictures and figures go; default: docs; with --quick or --only: .cache/bench/out",
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--quick", action="store_true", help="two minutes: one short round, nothing written")
+    parser.add_argument("--only", metavar="NAMES", help=f"of {','.join(NAMES)}; nothing is written into the pages")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="the other checkout of this gateway")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of this gateway, not of the other"
+    )
+    parser.add_argument("--rounds", type=int, help="default: 5; with --quick: 1")
+    parser.add_argument("--seconds", type=float, help="for each measurement; default: 3; with --quick: 1.5")
     options = parser.parse_args()
-    options.only = options.only.split(",")
-    if unknown := set(options.only) - set(names):
-        parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    options.only = (options.only or ("direct,gateway" if options.against else ",".join(NAMES))).split(",")
+    if unknown := set(options.only) - set(NAMES):
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if any("=" not in each for each in options.set):
+        parser.error("--set takes NAME=VALUE")
     return options
 
 
+def _choose_gateways(options: argparse.Namespace) -> list[Gateway]:
+    this = ThisGateway(settings=dict(each.split("=", 1) for each in options.set))
+    known: dict[str, Gateway] = {"direct": Direct(), "gateway": this, "litellm": LiteLLM(), "portkey": Portkey()}
+    chosen = [known[name] for name in NAMES if name in options.only]
+    if options.against:
+        chosen.insert(chosen.index(this), ThisGateway(BASELINE, str(options.against), options.against.resolve()))
+    return chosen
+
+
 def main() -> int:
-    """Measure and write; the exit status is 1 where a call of this gateway went wrong."""
-    options = _options()
-    contenders = [contender for contender in CONTENDERS if contender.name in options.only]
-    effort = QUICK if options.quick else FULL
-    if options.rounds:
-        effort = replace(effort, rounds=options.rounds, growth_rounds=min(options.rounds, effort.growth_rounds))
-    is_whole = not options.quick and len(contenders) == len(CONTENDERS)
-    out = options.out or (ROOT / "docs" if is_whole else installing.CACHE / "out")
-    run = Run(contenders, effort)
-    if not run.record.pinned:
-        print("One core only: gateway, upstream and load generator share it, and the figures are not comparable.")
-    run.carry_out()
-    run.record.write(out / "performance.json")
-    page.write(out)
-    print(f"Written: {os.path.relpath(out / 'performance.md')}")
-    faults = list(run.record.faults())
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return int("gateway" in run.record.left_out or any(", gateway, " in fault for fault in faults))
+    """Measure and write; the exit status is 1 where something went wrong, or is worse than it may be."""
+    options = _read_options()
+    is_for_pages = not (options.quick or options.against or options.set or len(options.only) < len(NAMES))
+    run = Run(
+        _choose_gateways(options),
+        rounds=options.rounds or (1 if options.quick else 5),
+        seconds=options.seconds or (1.5 if options.quick else 3.0),
+    )
+    run.measure(memory=is_for_pages)
+    record = run.record
+    if is_for_pages:
+        record.write(pages.RECORD)
+        pages.write(record, ROOT / "docs")
+        return int(bool(record.faults))
+    record.write(PARTIAL_RECORD)
+    lines, is_good = pages.compare(record, BASELINE) if options.against else (pages.make_table(record), True)
+    print("\n".join([*lines, *record.faults]))
+    return int(bool(record.faults) or not is_good)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ ARGUMENT: Final = "req"
 PARAMETERS: Final = {"deployment": "gpt-image-1"}
 INVOCATION: Final = "the-first"
 MARK: Final = "listening"
-"""What stands in the report of `-X importtime` between what was imported before and after."""
+"""In the report of `-X importtime`, this line separates what was imported before and after."""
 
 
 class Message(SimpleNamespace):
@@ -83,17 +83,17 @@ async def main(directory: str, request: bytes | None) -> dict[str, Any]:
     address = started.capabilities.get("HttpUri")  # an app without a web extension has no server
     port = int(address.rpartition(":")[2]) if address else 0
     if port:
-        await _serving(port)
-    report = {"functions": sorted(functions), MARK: _now()}
+        await _wait_until_served(port)
+    report = {"functions": sorted(functions), MARK: _read_usage()}
     if request is not None:
         if "importtime" in sys._xoptions:  # noqa: SLF001 -- so named, and documented
             sys.stderr.write(f"{MARK}\n")
         invocation = worker.invocation_request(_to_worker(invocation_request=_invocation(functions[FUNCTION])))
-        report |= {"answer": await _answer(port, request, invocation), "answered": _now()}
+        report |= {"answer": await _ask(port, request, invocation), "answered": _read_usage()}
     return report
 
 
-def _now() -> dict[str, Any]:
+def _read_usage() -> dict[str, Any]:
     return {"cpu_ms": (time.process_time() - BEGAN) * 1000, "modules": list(sys.modules)}
 
 
@@ -113,7 +113,7 @@ def _invocation(function_id: str) -> Message:
     )
 
 
-async def _serving(port: int) -> None:
+async def _wait_until_served(port: int) -> None:
     """Return as soon as the app's server answers, if only that a request was not announced by the host.
 
     A port may take connections before there is anybody to serve them.
@@ -130,7 +130,7 @@ async def _serving(port: int) -> None:
         return
 
 
-async def _answer(port: int, request: bytes, invocation: Awaitable[Any]) -> str:
+async def _ask(port: int, request: bytes, invocation: Awaitable[Any]) -> str:
     """Send the request and give the first line of the answer, once that is there whole."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     line, rest = request.split(b"\r\n", 1)

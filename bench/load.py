@@ -1,55 +1,76 @@
-"""`python -m bench.load JSON`: callers who ask, read, check and ask again, each on a connection that is kept.
+"""`python -m bench.load JSON`: callers who ask, read and check the answer, and ask again on a connection that is kept.
 
-A process of its own, so that its work can be kept from the gateway's core. The argument is a Load, what it prints a
-Result, both as JSON.
+A process of its own, so that it can be kept off the gateway's core. The argument is a Load, what it prints a Result,
+both as JSON. Every answer is checked: small ones and streams to the last character, large ones on each connection the
+first so, the others by their length.
 """
+
+# ruff: noqa: RUF001 -- the text is for people: a multiplication sign is one
 
 from __future__ import annotations
 
-import asyncio
-import json
+import socket
 import sys
+import threading
 import time
-from array import array
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
-from bench import canned
-from bench.arithmetic import percentile
-from bench.reading import AnswerReader, Checking, Expected, Faulty
+import httptools
+import msgspec
 
-BUFFER_BYTES: Final = 1 << 20
-SLACK_SECONDS: Final = 60.0
-"""How long calls may go on once time is over."""
-MOST_FAULTS: Final = 20
+from bench.answers import COMPLETED_EVENT, AnswerKind, make_image
+
+WARM_SECONDS: Final = 0.3
+RECEIVE_BYTES: Final = 1 << 18
+MAX_FAULTS: Final = 20
 """A run with more faults than this ends at once."""
+MIN_LARGE_BYTES: Final = 256 * 1024
+"""Answers from this length on are not all checked to the last character."""
+TOLERANCE_BYTES: Final = 256
+"""How much the lengths of answers to the same request may differ: they tell ids and times."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What to ask, how often, and by how many."""
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    """What callers ask for, and how often."""
+
+    kind: AnswerKind
+    callers: int = 1
+    seconds: float = 1.0
+    """How long calls are counted, after WARM_SECONDS in which they are not; 0: each caller asks once."""
+    apart_seconds: float = 0.0
+    """How much later each caller begins than the one before."""
+    images: int = 1
+    partials: int | None = None
+    """With a number, for a stream with so many partial images."""
+    unread: bool = False
+    """Whether callers stop reading when an answer begins, until a line comes on stdin."""
+
+    def describe(self) -> str:
+        """In words, as far as memory depends on it."""
+        what = "JSON" if self.partials is None else "stream"
+        images = f" with n={self.images}" if self.images > 1 else ""
+        size = f"{self.kind.characters * 3 / 4 / 1e6:.2g} MB"
+        return f"{self.callers} × {what}{images}, {size}, {'caller does not read' if self.unread else 'upstream sends'}"
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """The calls, and how a gateway is asked for them."""
 
     port: int
     path: str
     headers: dict[str, str]
     body: str
-    characters: int
-    """The length of each picture's base64 that is expected."""
-    images: int = 1
-    """How many pictures an answer holds, partial ones included."""
-    stream: bool = False
-    callers: int = 1
-    seconds: float = 1.0
-    """How long calls are counted; 0: each caller asks once."""
-    warm_seconds: float = 0.0
-    """How long they ask before that."""
-    apart_seconds: float = 0.0
-    """How much later each caller begins than the one before."""
-    unread: bool = False
-    """Whether callers stop reading when an answer begins, until a line comes on stdin."""
+    calls: Calls
 
-    def request(self) -> bytes:
+    @property
+    def images(self) -> int:
+        """How many images an answer holds, partial ones included."""
+        return self.calls.images if self.calls.partials is None else self.calls.partials + 1
+
+    def make_request(self) -> bytes:
         """The request as it is sent."""
         body = self.body.encode()
         lines = [f"POST {self.path} HTTP/1.1", f"host: 127.0.0.1:{self.port}"]
@@ -58,28 +79,7 @@ class Load:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """How long something took, in milliseconds."""
-
-    p50: float
-    p90: float
-    p99: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, seconds: array[float]) -> Times | None:
-        """From the single times; None where there are none."""
-        if not seconds:
-            return None
-        ordered = sorted(value * 1000 for value in seconds)
-        p50, p90, p99 = (percentile(ordered, share) for share in (0.5, 0.9, 0.99))
-        return cls(p50=p50, p90=p90, p99=p99, least=ordered[0], most=ordered[-1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a Load."""
 
     calls: int
@@ -90,12 +90,95 @@ class Result:
     """How long they were counted."""
     bytes: int
     """Of the bodies of `calls`."""
-    latency: Times | None
-    first_event: Times | None
-    """Until the first event of a stream is whole."""
-    faults: dict[str, int] = field(default_factory=dict)
-    cpu_seconds: float = 0.0
-    """What this process took of its core."""
+    latency_ms: float
+    """The median; 0 without a call."""
+    first_event_ms: float
+    """The median of the time until the first event of a stream is complete; 0 without a stream."""
+    faults: dict[str, int]
+    cpu_seconds: float
+    """What this process used."""
+
+
+class BadAnswer(Exception):
+    """An answer is not what it should be; the message says in which way."""
+
+
+class Answer:
+    """Reads one answer from what a connection receives."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._keep = keep
+        self._event_start = 0
+        self.body = bytearray()
+        """Empty unless it is kept."""
+        self.length = 0
+        self.first_event_at: float | None = None
+        self.is_complete = False
+        self.keeps_connection = False
+        """Whether the connection may be used again, once the answer is complete."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._parser.get_status_code()
+
+    def feed(self, data: memoryview) -> None:
+        """Take what came. Raises BadAnswer where it is no HTTP."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise BadAnswer(f"no HTTP: {error}") from None
+
+    def on_body(self, part: bytes) -> None:
+        """Take a part of the body (httptools)."""
+        self.length += len(part)
+        if self._keep:
+            self.body += part
+            if self.first_event_at is None and b"\n" in part and self._has_event():
+                self.first_event_at = time.perf_counter()
+
+    def on_message_complete(self) -> None:
+        """End (httptools)."""
+        self.is_complete, self.keeps_connection = True, self._parser.should_keep_alive()
+
+    def _has_event(self) -> bool:
+        """Whether an event is complete; comments are none."""
+        while (end := self.body.find(b"\n\n", self._event_start)) >= 0:
+            if not self.body.startswith(b":", self._event_start):
+                return True
+            self._event_start = end + 2
+        return False
+
+
+@dataclass(slots=True)
+class Check:
+    """Whether the answers to one request are what they should be."""
+
+    load: Load
+    length: int | None = None
+    """The length of the last answer that was checked to its last character."""
+
+    def needs_body(self) -> bool:
+        """Whether the next answer is to be checked to its last character."""
+        return self.load.calls.partials is not None or self.length is None or self.length < MIN_LARGE_BYTES
+
+    def check(self, answer: Answer) -> None:
+        """Raises BadAnswer."""
+        if answer.status != 200:
+            raise BadAnswer(f"status {answer.status}: {answer.body[:300].decode(errors='replace')}")
+        if self.needs_body():
+            self._check_body(answer.body)
+            self.length = answer.length
+        elif self.length is not None and abs(answer.length - self.length) > TOLERANCE_BYTES:
+            raise BadAnswer(f"a body of {answer.length} bytes in place of {self.length}")
+
+    def _check_body(self, body: bytearray) -> None:
+        found = body.count(b'"%b"' % make_image(self.load.calls.kind.characters))
+        if found != self.load.images:
+            raise BadAnswer(f"{found} images in place of {self.load.images}")
+        if self.load.calls.partials is not None and COMPLETED_EVENT.encode() not in body:
+            raise BadAnswer("a stream without its completed event")
 
 
 class Session:
@@ -103,172 +186,89 @@ class Session:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.request = load.request()
-        self.expected = Expected(picture=canned.picture(load.characters), images=load.images, stream=load.stream)
-        self.buffer = memoryview(bytearray(BUFFER_BYTES))
-        """One for all: what is in it is looked at before anybody else receives."""
-        self.latencies: array[float] = array("d")
-        self.first_events: array[float] = array("d")
+        self.count_from = time.perf_counter() + (WARM_SECONDS if load.calls.seconds else 0)
+        self.may_read = threading.Event()
+        self.latencies: list[float] = []
+        self.first_events: list[float] = []
         self.bytes = 0
         self.all_calls = 0
         self.faults: Counter[str] = Counter()
-        self.callers: list[Caller] = []
-        self.count_from = 0.0
-        self.count_to = 0.0
-        self.may_read = asyncio.Event()
-        if not load.unread:
-            self.may_read.set()
 
-    def goes_on(self, now: float) -> bool:
+    def goes_on(self) -> bool:
         """Whether callers ask again."""
-        return now < self.count_to and self.faults.total() <= MOST_FAULTS
+        return time.perf_counter() < self.count_from + self.load.calls.seconds and self.faults.total() <= MAX_FAULTS
 
-    def note(self, began_at: float, now: float, first_event_at: float | None, length: int) -> None:
-        """Write down a call that ended well."""
+    def record(self, began_at: float, answer: Answer) -> None:
+        """Count a call that ended well."""
+        now = time.perf_counter()
         self.all_calls += 1
-        if self.load.seconds and not (self.count_from <= now <= self.count_to):
+        if self.load.calls.seconds and not self.count_from <= now <= self.count_from + self.load.calls.seconds:
             return
-        self.latencies.append(now - began_at)
-        if first_event_at is not None:
-            self.first_events.append(first_event_at - began_at)
-        self.bytes += length
-
-    def result(self, cpu_seconds: float, seconds: float) -> Result:
-        """What came of it."""
-        return Result(
-            calls=len(self.latencies),
-            all_calls=self.all_calls,
-            seconds=self.load.seconds or seconds,
-            bytes=self.bytes,
-            latency=Times.of(self.latencies),
-            first_event=Times.of(self.first_events),
-            faults=dict(self.faults),
-            cpu_seconds=cpu_seconds,
-        )
+        self.latencies.append((now - began_at) * 1000)
+        self.bytes += answer.length
+        if answer.first_event_at is not None:
+            self.first_events.append((answer.first_event_at - began_at) * 1000)
 
 
-class Caller(asyncio.BufferedProtocol):
-    """One caller on one connection."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._reader = AnswerReader()
-        self._body = Checking(session.expected, thorough=True)
-        self._transport: asyncio.Transport | None = None
-        self._began_at = 0.0
-        self._first_event_at: float | None = None
-        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        """Done when this connection is done with; True: there is more to ask."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the first time (asyncio)."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._ask()
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- asyncio's signature
-        """Where to receive (asyncio)."""
-        return self._session.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Read what came (asyncio)."""
-        session = self._session
-        if not session.may_read.is_set() and self._transport is not None:
-            self._transport.pause_reading()
-        try:
-            is_whole = self._reader.feed(session.buffer[:nbytes], self._body)
-        except Faulty as fault:
-            self._fail(str(fault))
-            return
-        if self._first_event_at is None and self._body.events:
-            self._first_event_at = time.perf_counter()
-        if is_whole:
-            now = time.perf_counter()
-            session.note(self._began_at, now, self._first_event_at, self._body.length)
-            self._next(now)
-
-    def go_on(self) -> None:
-        """Read again."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Note a loss (asyncio)."""
-        self._transport = None
-        if not self.ended.done():
-            self._fail(f"connection lost: {type(exc).__name__ if exc else 'closed'}")
-
-    def give_up(self) -> None:
-        """Time is over, and this caller still has no answer."""
-        self._fail("no answer in time")
-
-    def _next(self, now: float) -> None:
-        if not self._session.goes_on(now):
-            self._leave(more=False)
-        elif self._reader.closes:
-            self._leave(more=True)
-        else:
-            self._body = Checking(self._session.expected, thorough=False)
-            self._ask()
-
-    def _ask(self) -> None:
-        self._first_event_at = None
-        self._began_at = time.perf_counter()
-        if self._transport is not None:
-            self._transport.write(self._session.request)
-
-    def _fail(self, why: str) -> None:
-        self._session.faults[why] += 1
-        self._leave(more=self._session.goes_on(time.perf_counter()))
-
-    def _leave(self, *, more: bool) -> None:
-        if not self.ended.done():
-            self.ended.set_result(more)
-        if self._transport is not None:
-            self._transport.abort()
-
-
-async def _call(session: Session, delay: float) -> None:
+def run_caller(session: Session, number: int) -> None:
     """One caller, on as many connections as it needs."""
-    await asyncio.sleep(delay)
-    loop = asyncio.get_running_loop()
-    more = True
-    while more:
+    time.sleep(session.load.calls.apart_seconds * number)
+    is_first = True
+    while is_first or session.goes_on():
+        is_first = False
         try:
-            _, caller = await loop.create_connection(lambda: Caller(session), "127.0.0.1", session.load.port)
-        except OSError as error:
-            session.faults[f"no connection: {type(error).__name__}"] += 1
-            more = session.goes_on(time.perf_counter())
-            continue
-        session.callers.append(caller)
-        more = await caller.ended
-        session.callers.remove(caller)
+            with socket.create_connection(("127.0.0.1", session.load.port)) as connection:
+                _ask_repeatedly(session, connection)
+        except (BadAnswer, OSError) as fault:
+            session.faults[f"{type(fault).__name__}: {fault}"] += 1
 
 
-async def run(load: Load) -> Result:
-    """Carry out a Load."""
-    session = Session(load)
+def _ask_repeatedly(session: Session, connection: socket.socket) -> None:
+    """Ask on a connection until time is over. Raises BadAnswer, OSError."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    request, check = session.load.make_request(), Check(session.load)
+    buffer = memoryview(bytearray(RECEIVE_BYTES))
+    while True:
+        answer = Answer(keep=check.needs_body())
+        began_at = time.perf_counter()
+        connection.sendall(request)
+        while not answer.is_complete:
+            received = connection.recv_into(buffer)
+            if received == 0:
+                raise BadAnswer("the connection was closed")
+            answer.feed(buffer[:received])
+            if not session.may_read.is_set():
+                session.may_read.wait()
+        check.check(answer)
+        session.record(began_at, answer)
+        if not answer.keeps_connection or not session.goes_on():
+            return
+
+
+def run(load: Load) -> Result:
+    """Carry out a Load, each caller in a thread of its own."""
+    make_image(load.calls.kind.characters)
     began_at, cpu_at = time.perf_counter(), time.process_time()
-    session.count_from = began_at + load.warm_seconds
-    session.count_to = session.count_from + load.seconds
-    if load.unread:
-        asyncio.get_running_loop().add_reader(sys.stdin, _let_read, session)
-    callers = [asyncio.create_task(_call(session, load.apart_seconds * number)) for number in range(load.callers)]
-    _, late = await asyncio.wait(callers, timeout=load.warm_seconds + load.seconds + SLACK_SECONDS)
-    if late:
-        for caller in list(session.callers):
-            caller.give_up()
-        await asyncio.wait(late, timeout=1)
-    now = time.perf_counter()
-    return session.result(time.process_time() - cpu_at, now - began_at)
-
-
-def _let_read(session: Session) -> None:
-    asyncio.get_running_loop().remove_reader(sys.stdin)
+    session = Session(load)
+    callers = [threading.Thread(target=run_caller, args=(session, number)) for number in range(load.calls.callers)]
+    for caller in callers:
+        caller.start()
+    if load.calls.unread:
+        sys.stdin.readline()
     session.may_read.set()
-    for caller in session.callers:
-        caller.go_on()
+    for caller in callers:
+        caller.join()
+    return Result(
+        calls=len(session.latencies),
+        all_calls=session.all_calls,
+        seconds=load.calls.seconds or time.perf_counter() - began_at,
+        bytes=session.bytes,
+        latency_ms=median(session.latencies or [0.0]),
+        first_event_ms=median(session.first_events or [0.0]),
+        faults=dict(session.faults),
+        cpu_seconds=time.process_time() - cpu_at,
+    )
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(run(Load(**json.loads(sys.argv[1])))))))
+    print(msgspec.json.encode(run(msgspec.json.decode(sys.argv[1], type=Load))).decode())

@@ -1,6 +1,6 @@
-"""Starts of the worker, each in a process of its own (bench.cold_start), and the upstream for their first call.
+"""Starts of Microsoft's worker, each in a process of its own (bench.cold_start), and an upstream for their first call.
 
-What is counted is defined here, once, for the bench, the package and the tests:
+What is measured, for the bench, the package and the tests:
 
 * *worker import*: the CPU time (user and system) of a fresh process under Microsoft's worker library, less that of an
   empty interpreter, from its first line until it has imported the library and the app, has checked the settings and
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 SMALLEST_APP: Final = ROOT / "bench" / "smallest_app"
-SECONDS_FOR_A_START: Final = 60.0
+START_SECONDS: Final = 60.0
 KEY: Final = "sk-bf-the-key-of-the-first-caller"
-NOBODY: Final = "http://127.0.0.1:1"
-"""An upstream for starts that ask it nothing."""
+NO_UPSTREAM: Final = "http://127.0.0.1:1"
+"""For starts without a call."""
 
 _BODY: Final = b'{"model": "gpt-image-1", "prompt": "A lighthouse at dawn"}'
 _REQUEST: Final = (
@@ -47,7 +47,7 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What a process had used when something was there."""
+    """What a process had used and imported up to a moment."""
 
     cpu_ms: float
     modules: frozenset[str]
@@ -66,7 +66,7 @@ class Start:
     """What the process wrote to stderr."""
 
 
-def worker_library() -> Path:
+def find_worker_library() -> Path:
     """Where Microsoft's worker library is installed. Raises StartFailed where it is not."""
     found = importlib.util.find_spec("azure_functions_runtime")
     if found is None or found.origin is None:
@@ -76,7 +76,7 @@ def worker_library() -> Path:
     return Path(found.origin).parent
 
 
-def settings(upstream: str) -> dict[str, str]:
+def make_settings(upstream: str) -> dict[str, str]:
     """The app's settings: one resource, one virtual key."""
     record = {"id": "first", "key_sha256": hashlib.sha256(KEY.encode()).hexdigest(), "deployments": ["*"]}
     return {
@@ -97,17 +97,17 @@ def start(
 
     `options` are the interpreter's; `variables` are added to an environment that is otherwise empty.
     """
-    worker_library()
+    find_worker_library()
     with tempfile.TemporaryDirectory() as directory:
         request = Path(directory) / "request"
         request.write_bytes(_REQUEST)
         asked = [] if upstream is None else [str(request)]
         process = subprocess.run(
             [sys.executable, *options, "-P", str(ROOT / "bench" / "cold_start.py"), str(app), *asked],
-            env={**_environment(), **settings(upstream or NOBODY), **(variables or {})},
+            env={**_make_environment(), **make_settings(upstream or NO_UPSTREAM), **(variables or {})},
             capture_output=True,
             text=True,
-            timeout=SECONDS_FOR_A_START,
+            timeout=START_SECONDS,
             check=False,
         )
     if process.returncode != 0:
@@ -117,24 +117,24 @@ def start(
         raise StartFailed(f"The first answer is {report['answer']}\n{process.stderr}")
     return Start(
         functions=tuple(report["functions"]),
-        listening=_moment(report["listening"]),
-        answered=_moment(report["answered"]) if "answered" in report else None,
+        listening=_read_moment(report["listening"]),
+        answered=_read_moment(report["answered"]) if "answered" in report else None,
         said=process.stderr,
     )
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     """Nothing of this shell but what Python needs, so that byte code is written and no setting is inherited."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
     return {**kept, "FUNCTIONS_WORKER_RUNTIME": "python"}
 
 
-def _moment(report: Mapping[str, Any]) -> Moment:
+def _read_moment(report: Mapping[str, Any]) -> Moment:
     return Moment(cpu_ms=report["cpu_ms"], modules=frozenset(report["modules"]) - {"__main__"})
 
 
 @contextlib.contextmanager
-def emulator() -> Iterator[str]:
+def run_emulator() -> Iterator[str]:
     """Run the emulator without its delay until the block ends; give its URL."""
     command = [sys.executable, "-m", "emulator", "--port", "0", "--delay", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -1,7 +1,7 @@
-"""`python -m bench.upstream`: an Azure OpenAI that answers at once with canned bytes, faster than any gateway asks.
+"""`python -m bench.upstream`: an Azure OpenAI that answers at once with prepared bytes, faster than any gateway asks.
 
 It knows `POST /openai/deployments/{deployment}/images/generations`, as JSON and as a stream; the deployment's name says
-what is answered (see bench.canned). `GET /control` tells what goes on, `POST /control/release` lets go of what is held.
+what is answered (see bench.answers). `GET /held` tells how many answers are held back, `POST /release` sends them.
 """
 
 from __future__ import annotations
@@ -10,84 +10,30 @@ import asyncio
 import json
 import re
 import sys
-from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
-from bench import canned
-from bench.canned import Kind
+import httptools
+
+from bench import answers
+from bench.answers import AnswerKind
 
 HOSTS: Final = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 """Loopback only. Several, so that a catalogue can name several resources."""
 HELD_BYTES: Final = 16
-"""How much of an answer is kept back: in a stream this is less than all that follows the last picture."""
-LIMIT_BYTES: Final = 1 << 20
-"""No request is longer."""
+"""How much of an answer is held back: in a stream this is less than all that follows the last image."""
 
-_PATH: Final = re.compile(rb"POST /(?:openai/)?deployments/([^/?]+)/images/generations[? ]")
-_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
-_CHUNK: Final = re.compile(rb"([0-9a-fA-F]+)[^\r\n]*\r\n")
-_NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-_BAD: Final = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request: its head, its body, and how many bytes it took."""
-
-    head: bytes
-    body: bytes
-    size: int
-
-
-class BadRequestError(Exception):
-    """What came is no HTTP request that is understood here."""
-
-
-def taken(data: bytes | bytearray) -> Request | None:
-    """The first request in the data; None while it is not whole. Raises BadRequestError."""
-    if len(data) > LIMIT_BYTES:
-        raise BadRequestError
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    head, start = bytes(data[: end + 2]), end + 4
-    if _CHUNKED.search(head):
-        return _taken_in_chunks(head, data, start)
-    length = _LENGTH.search(head)
-    size = start + (int(length[1]) if length else 0)
-    return None if len(data) < size else Request(head, bytes(data[start:size]), size)
-
-
-def _taken_in_chunks(head: bytes, data: bytes | bytearray, position: int) -> Request | None:
-    body = bytearray()
-    while found := _CHUNK.match(data, position):
-        size = int(found[1], 16)
-        position = found.end() + size + 2
-        if len(data) < position:
-            return None
-        if size == 0:
-            return Request(head, bytes(body), position)
-        body += data[found.end() : found.end() + size]
-    return None
+_PATH: Final = re.compile(rb"/(?:openai/)?deployments/([^/?]+)/images/generations(?:\?|$)")
 
 
 class Upstream:
-    """What all connections share."""
+    """What all connections share: the answers of which the last bytes are held back."""
 
     def __init__(self) -> None:
-        self.answered: Counter[str] = Counter()
-        """Answers that were begun, by `json` and `stream`."""
         self.held: dict[Connection, memoryview] = {}
-        """What is still to be sent to whom."""
 
-    def state(self) -> dict[str, int]:
-        """What `GET /control` tells; `held` are the answers of which all but the end has gone out."""
-        held = sum(1 for connection in self.held if connection.is_drained)
-        return {"json": self.answered["json"], "stream": self.answered["stream"], "held": held}
+    def count_held(self) -> int:
+        """The answers of which all but the held bytes has gone out."""
+        return sum(1 for connection in self.held if connection.is_drained)
 
     def release(self) -> None:
         """Send what is held."""
@@ -102,7 +48,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._transport: asyncio.Transport | None = None
-        self._unread = bytearray()
+        self._parser = httptools.HttpRequestParser(self)
+        self._path, self._body = b"", b""
 
     @property
     def is_drained(self) -> bool:
@@ -120,57 +67,68 @@ class Connection(asyncio.Protocol):
         self._upstream.held.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
-        """Answer what came (asyncio)."""
-        self._unread += data
+        """Read what came (asyncio)."""
         try:
-            while (request := taken(self._unread)) is not None:
-                del self._unread[: request.size]
-                self._answer(request)
-        except BadRequestError:
-            self.send(_BAD)
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._answer("400 Bad Request", b"{}")
             if self._transport is not None:
                 self._transport.close()
 
+    def on_message_begin(self) -> None:
+        """Begin a request (httptools)."""
+        self._path, self._body = b"", b""
+
+    def on_url(self, part: bytes) -> None:
+        """Take a part of a request's path (httptools)."""
+        self._path += part
+
+    def on_body(self, part: bytes) -> None:
+        """Take a part of a request's body (httptools)."""
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        """Answer a request (httptools)."""
+        found = _PATH.match(self._path)
+        kind = found and AnswerKind.parse(found[1].decode("latin-1"))
+        if kind:
+            self._answer_images(kind, json.loads(self._body))
+        elif self._path == b"/held":
+            self._answer("200 OK", b"%d" % self._upstream.count_held())
+        elif self._path == b"/release":
+            self._upstream.release()
+            self._answer("200 OK", b"{}")
+        else:
+            self._answer("404 Not Found", b"{}")
+
     def send(self, *pieces: bytes | memoryview) -> None:
-        """Send, if there is still somebody to send to."""
+        """Send, if the connection is still there."""
         if self._transport is not None:
             self._transport.writelines(pieces)
 
-    def _answer(self, request: Request) -> None:
-        if request.head.startswith((b"GET /control ", b"POST /control/release ")):
-            self._control(request)
-            return
-        named = _PATH.match(request.head)
-        kind = None if named is None else Kind.of(named[1].decode("latin-1"))
-        if kind is None:
-            self.send(_NOT_FOUND)
-            return
-        try:
-            asked = json.loads(request.body)
-        except ValueError:
-            asked = None
-        if not isinstance(asked, dict):
-            raise BadRequestError
-        if asked.get("stream"):
-            self._upstream.answered["stream"] += 1
-            self._stream(kind, int(asked.get("partial_images", 0)))
-        else:
-            self._upstream.answered["json"] += 1
-            self._later(kind.wait_ms, canned.whole(kind.characters, int(asked.get("n", 1))), hold=kind.hold)
+    def _answer(self, status: str, body: bytes) -> None:
+        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.send(head.encode(), body)
 
-    def _stream(self, kind: Kind, partials: int) -> None:
+    def _answer_images(self, kind: AnswerKind, request: dict[str, object]) -> None:
+        if not request.get("stream"):
+            images = int(str(request.get("n", 1)))
+            self._send_after(kind.wait_ms, answers.make_json(kind.characters, images), hold=kind.hold)
+            return
+        partials = int(str(request.get("partial_images", 0)))
         for index in range(partials):
-            self._later(kind.wait_ms * (index + 1), (canned.partial_event(kind.characters, index),), hold=False)
-        last = canned.completed_event(kind.characters, is_first=partials == 0)
-        self._later(kind.wait_ms * (partials + 1), (last,), hold=kind.hold)
+            event = answers.make_partial_event(kind.characters, index)
+            self._send_after(kind.wait_ms * (index + 1), (event,), hold=False)
+        last = answers.make_completed_event(kind.characters, is_first=partials == 0)
+        self._send_after(kind.wait_ms * (partials + 1), (last,), hold=kind.hold)
 
-    def _later(self, milliseconds: int, pieces: tuple[bytes, ...], *, hold: bool) -> None:
+    def _send_after(self, milliseconds: int, pieces: tuple[bytes, ...], *, hold: bool) -> None:
         if milliseconds:
-            asyncio.get_running_loop().call_later(milliseconds / 1000, self._now, pieces, hold)
+            asyncio.get_running_loop().call_later(milliseconds / 1000, self._send_now, pieces, hold)
         else:
-            self._now(pieces, hold)
+            self._send_now(pieces, hold)
 
-    def _now(self, pieces: tuple[bytes, ...], hold: bool) -> None:
+    def _send_now(self, pieces: tuple[bytes, ...], hold: bool) -> None:
         if hold:
             *before, last = pieces
             cut = memoryview(last)
@@ -179,30 +137,20 @@ class Connection(asyncio.Protocol):
         else:
             self.send(*pieces)
 
-    def _control(self, request: Request) -> None:
-        if request.head.startswith(b"POST"):
-            self._upstream.release()
-        body = json.dumps(self._upstream.state()).encode()
-        self.send(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
 
-
-async def listening(port: int = 0) -> tuple[asyncio.Server, int, Upstream]:
-    """Listen on every host of HOSTS; give the server, the port, and what it knows."""
+async def listen() -> tuple[asyncio.Server, int]:
+    """Listen on the same free port of every host of HOSTS."""
     loop = asyncio.get_running_loop()
     upstream = Upstream()
-    if port == 0:
-        probe = await loop.create_server(lambda: Connection(upstream), HOSTS[0], 0)
-        port = probe.sockets[0].getsockname()[1]
-        probe.close()
-        await probe.wait_closed()
-    server = await loop.create_server(lambda: Connection(upstream), HOSTS, port, backlog=1024)
-    return server, port, upstream
+    probe = await loop.create_server(lambda: Connection(upstream), HOSTS[0], 0)
+    port: int = probe.sockets[0].getsockname()[1]
+    probe.close()
+    await probe.wait_closed()
+    return await loop.create_server(lambda: Connection(upstream), HOSTS, port, backlog=1024), port
 
 
 async def _serve() -> None:
-    server, port, _ = await listening()
+    server, port = await listen()
     print(port, flush=True)
     async with server:
         await server.serve_forever()

@@ -19,7 +19,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from bench import starts
-from bench.arithmetic import Spread
+from bench.figures import Spread
 from tools.packing import PACKAGES, CannotPackage, add_byte_code, copy_app, drop_scripts, write_zip
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def unpacked_start(archive: Path, directory: Path, *, upstream: str | None = Non
     """
     app, worker = directory / "app", directory / "worker"
     if not app.exists():
-        library = starts.worker_library()
+        library = starts.find_worker_library()
         shutil.copytree(library, worker / library.name)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(app)
@@ -93,7 +93,7 @@ def cost(archive: Path) -> str:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "is measured on Linux on x86-64 only, which the package is for"
     try:
-        starts.worker_library()
+        starts.find_worker_library()
     except starts.StartFailed as failure:
         return f"cannot be measured: {failure}"
     found = measured(archive)

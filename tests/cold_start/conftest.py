@@ -19,7 +19,7 @@ needs_worker = pytest.mark.skipif(not HAS_WORKER, reason="Microsoft's worker is 
 @pytest.fixture(scope="session")
 def first_start() -> Start:
     """Start the gateway and have its first call, with a virtual key, answered by the emulator."""
-    with starts.emulator() as upstream:
+    with starts.run_emulator() as upstream:
         return starts.start(starts.ROOT, upstream=upstream)
 
 

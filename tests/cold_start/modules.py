@@ -133,7 +133,7 @@ def main() -> None:
     """Write the list anew to stdout, with the head that it has."""
     head = head_of(LIST.read_text(encoding="utf-8"))
     floor = starts.start(starts.SMALLEST_APP)
-    with starts.emulator() as upstream:
+    with starts.run_emulator() as upstream:
         gateway = starts.start(starts.ROOT, upstream=upstream)
     sys.stdout.write(written(listing_of(floor, gateway), head))
 

@@ -99,7 +99,7 @@ def files_in(folder: Path) -> set[str]:
 @needs_worker
 def test_it_runs_by_itself(archive: Path, tmp_path: Path) -> None:
     """Unpacked, with nothing else to import from, it is indexed and answers its first call."""
-    with starts.emulator() as upstream:
+    with starts.run_emulator() as upstream:
         start = unpacked_start(archive, tmp_path, upstream=upstream)
     assert {"http"} <= set(start.functions)
     assert start.answered is not None
