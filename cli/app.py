@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import __version__, jobs, keys, output, tokens, usage
+from cli import __version__, doctor, draw, jobs, keys, output, tokens, usage
 from cli import options as opt
 from cli.errors import CommandError
 from cli.output import program_name, without_secrets
@@ -44,14 +44,12 @@ class _Commands(TyperGroup):
     """All commands, with their errors in plain words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what stands before the command."""
         with _show_errors():
             if any("\ud800" <= each <= "\udfff" for text in args for each in text):  # undecodable bytes (PEP 383)
                 raise typer.BadParameter("an argument has bytes that are not text; set this terminal to UTF-8")
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
         with _show_errors():
             return super().invoke(ctx)
 
@@ -68,11 +66,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command(
+    "draw",
+    epilog=opt.examples(
+        'draw "A lighthouse at dawn" -d gpt-image-2', 'draw "A red fox" -d gpt-image-2 -o fox.png --size 1024x1536'
+    ),
+)(draw.draw)
 app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")
 app.command("usage", epilog=opt.examples("usage --by day", "usage --month 2026-01 --csv > january.csv"))(usage.usage)
 keys.app.command("usage", epilog=opt.examples('keys usage "Team A"'))(usage.usage_of_key)
 app.command("token", epilog=opt.examples(f"token --role admin      # for {TOKEN}"))(tokens.token)
+app.command("doctor", epilog=opt.examples("doctor", "doctor --json"))(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:

@@ -6,8 +6,10 @@ without the proxies of the environment, which would see the credential unencrypt
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -15,15 +17,20 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cli.errors import CommandError, OutcomeUnknown, error_from_response, invalid_response
+from cli.output import progress
 from cli.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cli.settings import Settings
 
 TIMEOUT_SECONDS: Final = 30.0
 """To connect, and for each part of a response."""
+STREAM_TIMEOUT: Final = httpx2.Timeout(TIMEOUT_SECONDS, read=240.0)
+"""A gateway that cannot stream answers within 230 seconds, at which Azure ends every call."""
+MAX_EVENT_BYTES: Final = 256 * 1024 * 1024
+"""Above the largest image in base64."""
 MAX_PAGE_SIZE: Final = 200
 """How many keys the gateway lists in one response."""
 KEYS_PATH: Final = "/api/governance/virtual-keys"
@@ -67,16 +74,17 @@ class GatewayClient:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        authorization = {"authorization": f"Bearer {settings.credential}"} if settings.credential else {}
         try:
             self._http = httpx2.Client(
                 base_url=settings.url,
-                headers={"authorization": f"Bearer {settings.credential}", "accept": "application/json"},
+                headers={"accept": "application/json", **authorization},
                 timeout=TIMEOUT_SECONDS,
                 follow_redirects=False,
                 trust_env=not settings.is_local,
             )
         except httpx2.InvalidURL:
-            raise _invalid_address(settings) from None
+            raise CommandError(f"{settings.url} is not a valid address.", "Check GATEWAY_URL.") from None
         except (ImportError, ValueError):  # a kind of proxy that httpx2 does not know, or only with another package
             raise CommandError(
                 "The proxy in the environment cannot be used.",
@@ -96,26 +104,26 @@ class GatewayClient:
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Read something."""
-        return _json_object(self.request("GET", path, params=query))
+        return _json_object(self.request("GET", path, params=query).content)
 
     def poll(self, path: str) -> tuple[dict[str, Any], float | None]:
         """Read something that changes, and in how many seconds to ask again; None: it will not change any more."""
         response = self.request("GET", path)
         wait = response.headers.get("retry-after", "")
-        return _json_object(response), float(wait) if wait.isdigit() else None
+        return _json_object(response.content), float(wait) if wait.isdigit() else None
 
     def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Create something."""
-        return _json_object(self.request("POST", path, json=body, headers=headers))
+        return _json_object(self.request("POST", path, json=body, headers=headers).content)
 
     def put(self, path: str, body: Mapping[str, Any], *, etag: str) -> dict[str, Any]:
         """Change something, if it is still as it was read (RFC 9110 §13.1.1). Raises ChangedMeanwhile."""
-        return _json_object(self.request("PUT", path, json=body, headers={"if-match": f'"{etag}"'}))
+        return _json_object(self.request("PUT", path, json=body, headers={"if-match": f'"{etag}"'}).content)
 
     def delete(self, path: str, *, etag: str | None = None) -> dict[str, Any]:
         """Delete something; with an ETag, only if it is still as it was read. Raises ChangedMeanwhile."""
         headers = {} if etag is None else {"if-match": f'"{etag}"'}
-        return _json_object(self.request("DELETE", path, headers=headers))
+        return _json_object(self.request("DELETE", path, headers=headers).content)
 
     def get_all(
         self, path: str, field: str, query: Mapping[str, str] | None = None, *, page_size: int = MAX_PAGE_SIZE
@@ -134,16 +142,40 @@ class GatewayClient:
         return {**first, field: entries, "next_cursor": None}
 
     def request(self, method: str, path: str, **parts: Any) -> httpx2.Response:
-        """Send a request and read its response, which is a success."""
-        try:
-            response = self._http.request(method, path, **parts)
-        except (httpx2.InvalidURL, UnicodeError):  # a host name that DNS cannot express
-            raise _invalid_address(self.settings) from None
-        except httpx2.RequestError as error:
-            raise network_error(error, self.settings.url, changes=method != "GET") from None
+        """Send a request and give its response, which is a success."""
+        response = self.send(method, path, **parts)
         if not response.is_success:
             raise error_from_response(response, self.settings)
         return response
+
+    def send(self, method: str, path: str, **parts: Any) -> httpx2.Response:
+        """Send a request and give its response, whatever its status."""
+        with progress(f"Waiting for {self.settings.url}"), self._network_errors(changes=method != "GET"):
+            return self._http.request(method, path, **parts)
+
+    def stream(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Send a request and give the events of its response as they come."""
+        headers = {**headers, "accept": "text/event-stream"}
+        with (
+            self._network_errors(changes=True),
+            self._http.stream("POST", path, json=body, headers=headers, timeout=STREAM_TIMEOUT) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise error_from_response(response, self.settings)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise invalid_response("it is not a stream of events")
+            for event in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
+                yield _json_object(event.data)
+
+    @contextmanager
+    def _network_errors(self, *, changes: bool) -> Iterator[None]:
+        try:
+            yield
+        except (httpx2.InvalidURL, UnicodeError):  # a host name that DNS cannot express
+            raise CommandError(f"{self.settings.url} is not a valid address.", "Check GATEWAY_URL.") from None
+        except httpx2.RequestError as error:
+            raise network_error(error, self.settings.url, changes=changes) from None
 
 
 def network_error(error: httpx2.RequestError, url: str, *, changes: bool) -> CommandError:
@@ -165,7 +197,7 @@ def network_error(error: httpx2.RequestError, url: str, *, changes: bool) -> Com
         )
     problem = f"The connection to {url} broke before there was a response."
     if isinstance(error, httpx2.TimeoutException):
-        problem = f"{url} did not answer within {TIMEOUT_SECONDS:.0f} seconds."
+        problem = f"{url} did not answer in time."
     return OutcomeUnknown(problem) if changes else CommandError(problem, "Try again.")
 
 
@@ -176,20 +208,14 @@ def _entries(page: Mapping[str, Any], field: str) -> list[Any]:
     return entries
 
 
-def _json_object(response: httpx2.Response) -> dict[str, Any]:
-    if not response.content:
-        return {}
+def _json_object(text: bytes | str) -> dict[str, Any]:
     try:
-        value = response.json()
+        value = json.loads(text) if text else {}
     except ValueError:  # not JSON, or not UTF-8
         raise invalid_response("it is not JSON") from None
     if not isinstance(value, dict):
         raise invalid_response("it is not a JSON object")
     return value
-
-
-def _invalid_address(settings: Settings) -> CommandError:
-    return CommandError(f"{settings.url} is not a valid address.", "Check GATEWAY_URL.")
 
 
 def _first_cause(error: BaseException) -> BaseException:

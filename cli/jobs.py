@@ -43,7 +43,6 @@ class Job(ApiModel):
     error: Any = None
 
     def fields(self) -> dict[str, str]:
-        """Give all of it, each field under the name that people read."""
         fields = {
             "ID": self.id,
             "State": self.status,
@@ -133,12 +132,14 @@ def _submit(client: GatewayClient, deployment: str, body: dict[str, Any], name: 
 
 
 def _wait_for(client: GatewayClient, job_id: str) -> dict[str, Any]:
-    output.note(f"Submitted. The job goes on without this command: {program_name()} jobs show {job_id}")
-    while True:
-        response, wait_seconds = client.poll(url_path("jobs", job_id))
-        if wait_seconds is None:
-            return response
-        time.sleep(wait_seconds)
+    output.note("Submitted. The job goes on without this command. To see it:", f"  {program_name()} jobs show {job_id}")
+    with output.progress(f"The job {job_id} is waiting to start", after_seconds=0) as progress:
+        while True:
+            response, wait_seconds = client.poll(url_path("jobs", job_id))
+            if wait_seconds is None:
+                return response
+            progress.text = f"The job {job_id} is {printable(parse(Job, response).status)}"
+            time.sleep(wait_seconds)
 
 
 def _show(response: dict[str, Any], *, as_json: bool, folder: Path | None = None, must_succeed: bool = False) -> None:

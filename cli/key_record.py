@@ -75,7 +75,6 @@ class KeyRecord(ApiModel):
     etag: str = ""
 
     def row(self, now: dt.datetime) -> dict[str, Cell]:
-        """Give its row in a list of keys."""
         budget = [self.budget.describe()] if self.budget else []
         return {
             "ID": self.id,
@@ -87,7 +86,6 @@ class KeyRecord(ApiModel):
         }
 
     def fields(self, now: dt.datetime) -> dict[str, str]:
-        """Give all of it, each field under the name that people read."""
         in_setting = self.source == "setting"
         until = self.previous_key_until
         return {
@@ -159,7 +157,6 @@ class RateStatus(ApiModel):
     remaining: int
 
     def describe(self) -> str:
-        """Say it: `4 of 10 left in 1m`."""
         return f"{self.remaining:,} of {self.limit:,} left in {self.window}"
 
 
@@ -174,7 +171,6 @@ class BudgetStatus(ApiModel):
     renews_at: AwareDatetime | None = None
 
     def describe(self) -> str:
-        """Say it, with what is spent and reserved."""
         window = "in total" if self.window == "total" else f"this {self.window}"
         reserved = f", {format_usd(self.reserved_usd)} reserved for calls in flight" if self.reserved_usd else ""
         renews = f"; renews {format_time(self.renews_at)}" if self.renews_at else ""
@@ -194,7 +190,6 @@ class LimitStatus(ApiModel):
     budget: BudgetStatus | None = None
 
     def fields(self) -> dict[str, str]:
-        """Give all of it, each field under the name that people read."""
         return {
             "ID": self.id,
             "Budget": self.budget.describe() if self.budget else "not limited",

@@ -9,17 +9,24 @@ import datetime as dt
 import json
 import re
 import sys
+import threading
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
 
     from cli.errors import CommandError
 
@@ -80,6 +87,13 @@ def format_time(time: dt.datetime) -> str:
     return utc.date().isoformat() if utc.time() == dt.time() else utc.strftime("%Y-%m-%d %H:%M UTC")
 
 
+def format_seconds(seconds: float) -> str:
+    """Write a duration: `4.2 s`, `12 s`, `3 min 05 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+
+
 def show_json(value: Any) -> None:
     """Print JSON in ASCII, which every program and terminal can read."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
@@ -95,9 +109,10 @@ def show_secret(secret: str) -> None:
     console().print("", Text(f"  {printable(secret)}", "bold green"), "", sep="\n", soft_wrap=True)
 
 
-def note(text: str) -> None:
+def note(*lines: str) -> None:
     """Print a remark on stderr."""
-    console(stderr=True).print(Text(printable(text)))
+    for line in lines:
+        console(stderr=True).print(Text(printable(line)))
 
 
 def show_error(error: CommandError) -> None:
@@ -137,6 +152,42 @@ def show_table(
     with stdout.capture() as captured:
         stdout.print(table)
     sys.stdout.write("".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines()))
+
+
+@dataclass
+class Progress:
+    """What is shown while something takes long. Both fields may change at any time."""
+
+    text: str
+    preview: Text | None = None
+
+
+@contextmanager
+def progress(text: str, *, after_seconds: float = 1.0) -> Iterator[Progress]:
+    """Show on a terminal's stderr what is waited for, and since when. Within another progress it shows nothing."""
+    shown, target, started = Progress(text), console(stderr=True), time.monotonic()
+    if not target.is_terminal or _in_progress.locked():
+        yield shown
+        return
+    spinner = Spinner("line" if target.options.ascii_only else "dots")
+
+    def render() -> RenderableType:
+        spinner.update(text=f"{shown.text}, {format_seconds(time.monotonic() - started)}")
+        return spinner if shown.preview is None else Group(shown.preview, spinner)
+
+    live = Live(get_renderable=render, console=target, transient=True, refresh_per_second=8)
+    timer = threading.Timer(after_seconds, live.start)
+    with _in_progress:
+        timer.start()
+        try:
+            yield shown
+        finally:
+            timer.cancel()
+            timer.join()
+            live.stop()
+
+
+_in_progress: Final = threading.Lock()
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -62,7 +62,7 @@ def read_settings(variables: Mapping[str, str], *, admin: bool) -> Settings:
         raise CommandError(
             f"{variable} has spaces, line breaks or other characters that no key or token has.", "Copy it again."
         )
-    return Settings(_read_url(variables), credential, variable)
+    return Settings(read_url(variables), credential, variable)
 
 
 def read_text(variables: Mapping[str, str], name: str) -> str | None:
@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _read_url(variables: Mapping[str, str]) -> str:
+def read_url(variables: Mapping[str, str]) -> str:
     """Read the gateway's address: https, or http on this machine. Errors do not repeat it; it may hold a password."""
     text = read_text(variables, URL) or DEFAULT_URL
     try:

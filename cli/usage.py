@@ -128,7 +128,6 @@ class Report(ApiModel):
     totals: Sums
 
     def columns(self) -> list[Column]:
-        """Give the columns of its table."""
         ids = [Column("ID", wraps=False, min_terminal_width=110)] if self.group_by == "key" else []
         return [Column(self._subject()), *ids, *_COLUMNS]
 
@@ -153,7 +152,6 @@ class Report(ApiModel):
         ]
 
     def total(self) -> dict[str, Cell]:
-        """Give its last row."""
         return {**self._cells("Total", self.totals, 1.0), "ID": "", "": ""}
 
     def _subject(self) -> str:
@@ -179,7 +177,7 @@ def usage(
     as_csv: AsCsv = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Show what all callers used and what it cost, by key, deployment or day."""
+    """Show what was used and what it cost, by key, deployment or day."""
     query = _query(by, first, last, month)
     with GatewayClient.from_environment(admin=True) as client:
         response = client.get_all(USAGE_PATH, "usage", query, page_size=PAGE_SIZE)

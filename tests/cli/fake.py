@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 TOKEN = "eyJ.the-admins.token"
 KEY = "sk-bf-the-secret-that-is-shown-once"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGP4z8DA8J+BkYHh////DAAe9gT9Ce00PgAAAABJRU5ErkJggg=="
+)
+"""Red and green above blue and white."""
 RECORD: dict[str, Any] = {
     "id": "vk-1",
     "name": "Team A",
@@ -56,7 +61,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """One response. A body that is not bytes is sent as JSON; with `breaks` the connection ends before it."""
+    """One response. A body that is not bytes is sent as JSON; with `breaks` the connection ends before its end."""
 
     status: int = 200
     body: Any = None
@@ -70,6 +75,27 @@ def error(status: int, code: str, message: str, *, param: str | None = None, **h
     return Reply(
         status, {"status_code": status, "error": said}, {name.replace("_", "-"): v for name, v in headers.items()}
     )
+
+
+def event(kind: str, **fields: Any) -> dict[str, Any]:
+    """An event of a stream."""
+    return {"type": f"image_generation.{kind}", **fields}
+
+
+def partial(content: bytes, number: int = 0) -> dict[str, Any]:
+    """The event of an unfinished image."""
+    return event("partial_image", b64_json=base64.b64encode(content).decode(), partial_image_index=number)
+
+
+def completed(content: bytes, **fields: Any) -> dict[str, Any]:
+    """The event of a finished image."""
+    return event("completed", b64_json=base64.b64encode(content).decode(), **fields)
+
+
+def stream(*events: dict[str, Any]) -> Reply:
+    """A stream of events, with a comment in it."""
+    lines = [": keep-alive\n\n", *(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events)]
+    return Reply(200, "".join(lines).encode(), {"content-type": "text/event-stream; charset=utf-8"})
 
 
 class FakeGateway:
@@ -139,12 +165,14 @@ def fake_gateway() -> Iterator[FakeGateway]:
                     self.command, parts.path, dict(parse_qsl(parts.query)), headers, json.loads(body) if body else None
                 )
             )
-            if reply.breaks:
-                self.close_connection = True
+            self.close_connection = reply.breaks
+            if reply.breaks and reply.body is None:
                 return
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
-            for name, value in {"content-length": str(len(content)), **reply.headers}.items():
+            self.send_response_only(reply.status)
+            length = len(content) + reply.breaks
+            headers = {"date": self.date_time_string(), "content-length": str(length), **reply.headers}
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

@@ -1,4 +1,4 @@
-"""The command line in front of the real gateway: a key's whole life, as its operator lives it."""
+"""The command line in front of the real gateway."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def operator(gateway):
 
 @pytest.mark.slow
 async def test_a_keys_whole_life(gateway, operator):
-    """Made, used, paid, changed, rotated, deleted; at each step the gateway does what the command said."""
+    """Created, used, changed, rotated, deleted; after each step the gateway does what the command said."""
     made = await operator.json(
         *("keys", "create", "--name", "Team Zoë", "--deployments", "gpt-image-1", "--images-per-minute", "3"),
         *("--requests", "60/1m", "--budget", "50/month", "--expires", "2999-01-01", "--metadata", "cost_center=4711"),
@@ -84,7 +84,7 @@ async def test_a_keys_whole_life(gateway, operator):
     assert "Team Zoë" in await operator("usage")
     assert f"{key_id},Team Zoë,false," in await operator("usage", "--csv")
 
-    changed = await operator("keys", "update", key_id, "--no-limits", "--budget", "0.01/total")
+    changed = await operator("keys", "update", "Team Zoë", "--no-limits", "--budget", "0.01/total")
     assert "Limits       none\nBudget       0.01 USD in total\n" in changed
     assert "budget_exceeded" == (await gateway.draw(key=key)).json()["error"]["code"]
 
@@ -133,8 +133,52 @@ async def test_more_keys_than_a_page_holds_are_all_listed(gateway, operator):
 
 
 @pytest.mark.slow
-async def test_a_job_is_ordered_waited_for_and_saved(gateway, tmp_path):
-    """The very picture, by whoever has a key."""
+async def test_an_image_is_drawn_and_saved(gateway, tmp_path):
+    """The same bytes that a call gets, streamed with unfinished images before."""
+    shown = await command(
+        *("draw", PROMPT, "--deployment", "gpt-image-1", "--size", "1024x1024", "--quality", "low"),
+        *("--output", str(tmp_path / "fox.png")),
+        GATEWAY_URL=gateway.url,
+        GATEWAY_KEY=KEY,
+    )
+
+    assert f"{tmp_path / 'fox.png'}\n" == shown
+    drawn = await gateway.draw(size="1024x1024", quality="low")
+    assert base64.b64decode(drawn.json()["data"][0]["b64_json"]) == (tmp_path / "fox.png").read_bytes()
+
+
+async def test_a_prompt_that_is_refused_is_an_error(gateway, tmp_path):
+    """In Azure's words."""
+    said = await command(
+        *("draw", PROMPT, "--deployment", "gpt-image-1--fault-content-policy", "--output", str(tmp_path / "fox.png")),
+        status=1,
+        GATEWAY_URL=gateway.url,
+        GATEWAY_KEY=KEY,
+    )
+
+    assert "(content_policy_violation)" in said
+    assert [] == [*tmp_path.iterdir()]
+
+
+async def test_the_doctor_finds_nothing_wrong_and_costs_nothing(operator):
+    """It asks the gateway's own routes, with both credentials."""
+    shown = await operator("doctor", "--json", GATEWAY_KEY=KEY)
+
+    assert ["ok"] * 6 == [check["result"] for check in json.loads(shown)]
+    assert 0 == (await operator.json("usage"))["totals"]["calls"]
+
+
+async def test_the_doctor_finds_a_key_that_the_gateway_does_not_know(operator):
+    """The gateway itself says so."""
+    others = {**operator.variables, "GATEWAY_KEY": "sk-bf-nobody"}
+    process = await command("doctor", status=1, **others)
+
+    assert process.startswith("Ask whoever gave you the key.\n")
+
+
+@pytest.mark.slow
+async def test_a_job_is_submitted_waited_for_and_saved(gateway, tmp_path):
+    """The same bytes that a call gets, for whoever has a key."""
     shown = await command(
         *("jobs", "submit", "--deployment", "gpt-image-1", "--prompt", PROMPT, "--size", "1024x1024"),
         *("--quality", "low", "--n", "2", "--save", str(tmp_path)),

@@ -1,4 +1,4 @@
-"""What a terminal of 80 columns shows, and what a pipe gets: the command line as its own process."""
+"""What a terminal of 80 columns is sent, and what a pipe gets: the command line as its own process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import typer
 from rich.cells import cell_len
 
 from cli.app import app
-from tests.cli.fake import KEY, RECORD, TOKEN, run
+from tests.cli.fake import KEY, PNG, RECORD, TOKEN, Reply, completed, partial, run, stream
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are POSIX's")
 
 KEYS = "/api/governance/virtual-keys"
+IMAGES = "/openai/openai/deployments/gpt-image-2/images/generations"
 ROOT = Path(__file__).parents[2]
 LONG = {
     **RECORD,
@@ -35,19 +36,27 @@ STYLES = re.compile(r"\x1b\[([0-9;]*)m")
 def environment(gateway, **variables):
     """The environment of the command, without this shell's say about colours."""
     ours = {"GATEWAY_URL": gateway.url, "GATEWAY_ADMIN_TOKEN": TOKEN, "TERM": "xterm-256color"}
-    kept = {name: value for name, value in os.environ.items() if "COLOR" not in name and name != "TTY_COMPATIBLE"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not any(word in name for word in ("COLOR", "TERM", "TTY", "TMUX"))
+    }
     return {**kept, **ours, **variables}
 
 
-def on_a_terminal(gateway, *arguments, columns=80, **variables):
-    """What a terminal is sent."""
+def on_a_terminal(gateway, *arguments, columns=80, answer=b"", **variables):
+    """What a terminal is sent. It answers the question what it can show with `answer`."""
     ours, theirs = pty.openpty()
-    env = environment(gateway, COLUMNS=str(columns), **variables)
+    env = environment(gateway, COLUMNS=str(columns), LINES="24", **variables)
+    shown = b""
     with subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments], cwd=ROOT, env=env, stdout=theirs, stderr=theirs, stdin=theirs
     ):
         os.close(theirs)
-        shown = b"".join(_pieces(ours))
+        for piece in _pieces(ours):
+            shown += piece
+            if piece.endswith(b"\x1b[c"):
+                os.write(ours, answer)
     os.close(ours)
     return shown.decode().replace("\r\n", "\n")
 
@@ -171,6 +180,71 @@ def test_the_version_is_the_projects():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert f"image-gateway {project['version']}\n" == run("--version").stdout
+
+
+class TestDraw:
+    """`draw` on a terminal."""
+
+    DRAW = ("draw", "a fox", "-d", "gpt-image-2", "--output")
+
+    @pytest.mark.parametrize(
+        ("answer", "variables", "protocol"),
+        [
+            (b"\x1b_Gi=31;OK\x1b\\\x1b[?62c", {}, "\x1b_Ga=T,f=100,"),
+            (b"\x1b[?62;4;22c", {}, "\x1bP0;1q"),
+            (b"\x1b[?62;22c", {}, "▀"),
+            (b"", {"TERM_PROGRAM": "iTerm.app"}, "\x1b]1337;File="),
+        ],
+        ids=["kitty", "sixel", "blocks", "iterm2"],
+    )
+    def test_the_terminal_is_asked_what_it_can_show(self, gateway, tmp_path, answer, variables, protocol):
+        """It answers without showing anything; the image stands above its path."""
+        gateway.answers("POST", IMAGES, stream(partial(PNG), completed(PNG)))
+
+        shown = on_a_terminal(gateway, *self.DRAW, str(tmp_path / "fox.png"), answer=answer, **variables)
+
+        image, path = shown.rindex(protocol), shown.index("fox.png")
+        assert image < path
+        assert PNG == (tmp_path / "fox.png").read_bytes()
+
+    def test_progress_and_unfinished_images_are_shown_and_removed(self, gateway, tmp_path):
+        """With the elapsed time."""
+        gateway.answers("POST", IMAGES, stream(partial(PNG), completed(PNG)))
+
+        shown = on_a_terminal(gateway, *self.DRAW, str(tmp_path / "fox.png"), "--show", "blocks")
+
+        assert re.search(
+            r"(Waiting for gpt-image-2|Generating with gpt-image-2, got unfinished image 1), \d\.\d s", shown
+        )
+        assert shown.rindex("\x1b[2K") < shown.index("fox.png")
+        assert "\x1b[?25h" in shown
+
+    def test_without_colors_there_is_no_image(self, gateway, tmp_path):
+        """`NO_COLOR`: half blocks without colors show nothing."""
+        gateway.answers("POST", IMAGES, stream(completed(PNG)))
+        path = str(tmp_path / "fox.png")
+
+        assert "▀" not in on_a_terminal(gateway, *self.DRAW, path, answer=b"\x1b[?62;22c", NO_COLOR="1")
+
+
+def test_the_state_of_a_job_is_shown_while_it_is_waited_for(gateway):
+    """With the elapsed time; it is removed in the end."""
+    job = {"id": "5f2a", "deployment": "gpt-image-2", "created_at": "2026-11-22T21:01:00Z"}
+    gateway.answers("POST", IMAGES, Reply(202, {**job, "status": "queued"}))
+    ended = {**job, "status": "succeeded", "answer": {"data": []}}
+    gateway.answers("GET", "/jobs/5f2a", ended)
+
+    shown = on_a_terminal(gateway, "jobs", "submit", "-d", "gpt-image-2", "--prompt", "a fox", "--wait")
+
+    assert re.search(r"The job 5f2a is waiting to start, 0\.\d s", shown)
+    assert "State       succeeded" in STYLES.sub("", shown)
+
+
+def test_a_fast_command_shows_no_progress(gateway):
+    """Nothing flickers."""
+    gateway.answers("GET", KEYS, {"virtual_keys": [LONG], "next_cursor": None})
+
+    assert "Waiting" not in on_a_terminal(gateway, "keys", "list")
 
 
 def test_a_reader_that_leaves_ends_the_command_quietly(gateway):

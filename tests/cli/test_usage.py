@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.cli.fake import RECORD, error
+from tests.cli.fake import RECORD
 
 KEYS = "/api/governance/virtual-keys"
 USAGE = "/api/governance/usage"
@@ -211,16 +211,6 @@ def test_odd_input_is_a_usage_error(gateway, arguments):
     assert 2 == shown.exit_code
     assert f"'{arguments[0]}'" in shown.stderr
     assert [] == gateway.received
-
-
-def test_an_error_of_the_gateway_is_shown_in_its_words(gateway):
-    """It knows how long a report may be."""
-    gateway.answers("GET", USAGE, error(400, "invalid_value", "to must not be before from", param="to"))
-
-    shown = gateway.run("usage")
-
-    assert 1 == shown.exit_code
-    assert "Error: The gateway rejected the request: to must not be before from (invalid_value).\n" == shown.stderr
 
 
 def test_a_cost_that_is_no_number_is_an_error(gateway):
