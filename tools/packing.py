@@ -24,6 +24,7 @@ PACKAGES: Final = PurePosixPath(".python_packages/lib/site-packages")
 IN_AZURE: Final = "/home/site/wwwroot"
 """Where the app lies in Azure; it stands in the byte code, for tracebacks."""
 
+_KEY_FILES: Final = frozenset({".pem", ".key", ".pfx", ".p12"})
 _SCRIPTS: Final = "bin"
 """Where pip puts commands. They name the Python of the machine that built them, and nobody calls them in Azure."""
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
@@ -38,13 +39,15 @@ def copy_app(project: Path, stage: Path, others: Iterable[str] = ()) -> None:
     """Copy the app, and other files beside it that a setting names. Raises CannotPackage."""
     for name in (*APP, *(_harmless(project, other) for other in others)):
         for file in _files(project / name):
+            if (project / name).is_dir() and file.suffix != ".py":
+                continue  # a key, a dump, an editor's copy: the app's own folders hold modules only
             target = stage / file.relative_to(project)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
 
 
 def _harmless(project: Path, name: str) -> str:
-    if PurePosixPath(name).name.startswith((".", "local.settings")):
+    if PurePosixPath(name).name.startswith((".", "local.settings")) or PurePosixPath(name).suffix in _KEY_FILES:
         raise CannotPackage(f"{name} may hold secrets and is not deployed: put them into the app settings")
     path = (project / name).resolve()
     if not path.is_file() or not path.is_relative_to(project.resolve()):

@@ -29,7 +29,7 @@ _MOMENT: Final = re.compile(
 """A date-time of RFC 3339 §5.6."""
 _FIRST: Final = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 _LAST: Final = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
-_PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"
+_PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """No control characters."""
 
 

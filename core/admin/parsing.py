@@ -96,11 +96,12 @@ def read_cursor(text: str) -> str:
 
 
 def read_if_match(headers: Iterable[tuple[str, str]]) -> frozenset[str] | None:
-    """Read the ETags of `If-Match` (RFC 9110 §13.1.1), `*` among them, also without quotes. None: there is none.
+    """Read the ETags of `If-Match` (RFC 9110 §13.1.1), also without quotes, and `*`. None: there is none.
 
-    A weak one never matches, as the RFC has it: it keeps its `W/`.
+    A weak one never matches, as the RFC has it: it keeps its `W/`. In quotes `"*"` is an ETag, and no key's.
     """
     values = [value for name, value in headers if name == "if-match"]
     if not values:
         return None
-    return frozenset(each.strip().removeprefix('"').removesuffix('"') for each in ",".join(values).split(","))
+    given = {each.strip() for each in ",".join(values).split(",")}
+    return frozenset(each if each == '"*"' else each.removeprefix('"').removesuffix('"') for each in given)

@@ -95,6 +95,7 @@ def test_messages(fields: dict[str, Any], expected: str) -> None:
     [
         ([], None),
         (["*"], ["*"]),
+        (['"*"'], ['"*"']),
         (['"a"'], ["a"]),
         (["a"], ["a"]),
         (['"a", "b"'], ["a", "b"]),
@@ -120,3 +121,10 @@ def test_cursors_there_and_back(place: str) -> None:
 def test_made_up_cursors(place: bytes) -> None:
     """Every cursor is a place."""
     read_cursor(place.hex())
+
+
+@pytest.mark.parametrize("control", ["\x00", "\n", "\x7f", "\x80", "\x9b"], ids=ascii)
+def test_a_name_holds_no_control_characters(control: str) -> None:
+    """A name is shown in terminals, where control characters, those of C1 too, are commands."""
+    with pytest.raises(InvalidRequest):
+        read_form(NewKey, json.dumps({"name": f"Team{control}A", "deployments": ["*"]}).encode())

@@ -133,13 +133,24 @@ def test_byte_code(archive: Path) -> None:
 
 
 def test_only_the_app_is_copied(project: Path, tmp_path: Path) -> None:
-    """What is not the app, and in the app's folder byte code, links and hidden files, stays behind."""
-    write(project / "core" / "prices.json")
-    for name in ("local.settings.json", "tests/test_x.py", "core/__pycache__/gateway.pyc", "core/.env", ".git/config"):
+    """What is not the app, and in the app's folders all but modules, stays behind."""
+    for name in (
+        "core/secret.pem",
+        "core/prices.json",
+        "adapters/.env.local",
+        "venv/x.py",
+        "env/x.py",
+        ".env",
+        "local.settings.json",
+        "tests/test_x.py",
+        "core/__pycache__/gateway.pyc",
+        "core/.env",
+        ".git/config",
+    ):
         write(project / name)
     (project / "core" / "link.py").symlink_to(project / "local.settings.json")
     copy_app(project, tmp_path / "stage")
-    assert {*SMALL_APP, "core/prices.json"} == files_in(tmp_path / "stage")
+    assert {*SMALL_APP} == files_in(tmp_path / "stage")
 
 
 def test_other_files_that_are_wanted(project: Path, tmp_path: Path) -> None:
@@ -155,6 +166,7 @@ def test_other_files_that_are_wanted(project: Path, tmp_path: Path) -> None:
         ("local.settings.json", "may hold secrets"),
         ("local.settings.test.json", "may hold secrets"),
         (".env", "may hold secrets"),
+        ("catalogue.pem", "may hold secrets"),
         ("nowhere.json", "is no file of this project"),
         ("core", "is no file of this project"),
         ("../secret.json", "is no file of this project"),
