@@ -23,6 +23,7 @@ from core.azure_openai.client import AzureOpenAI
 from core.azure_openai.response_reader import Patience
 from core.azure_openai.token_source import AZURE_OPENAI, STORAGE, NoIdentity
 from core.call import Accounting
+from core.cors import CorsPolicy
 from core.gateway import Gateway
 from core.idempotency import repeats, store
 from core.idempotency.repeats import Repeats
@@ -187,6 +188,7 @@ def compose(
             gateway=gateway,
             jobs=jobs_api,
             models=ModelsApi(authenticator, settings.catalogue),
+            cors=CorsPolicy(settings.cors_origins),
             admin=cache(lambda: _administration(keys, authenticator, limiter, tables, now)),
         ),
         key_ring=keys.ring,

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.structs import replace
 
+from core.cors import CorsPolicy
 from core.domain.errors import MethodNotAllowed, Misconfigured, NotFound
 from core.domain.request import DEPLOYMENT_NAME
 from core.domain.response import JSON, HttpResponse, Stream, json_response
@@ -44,6 +45,7 @@ class Services(Struct, frozen=True, kw_only=True):
     gateway: Gateway
     jobs: JobsApi
     models: ModelsApi
+    cors: CorsPolicy
     admin: Callable[[], AdminApi]
     """Imports and makes it with its first call."""
 
@@ -185,6 +187,7 @@ class Router:
     def __init__(self, services: Services | None, *, openapi: Path) -> None:
         """`services` None: the settings are wrong. `openapi` is the file of `GET /openapi.json`."""
         self._services = services
+        self._cors = CorsPolicy() if services is None else services.cors
         self._openapi = openapi
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
@@ -200,11 +203,15 @@ class Router:
             reply = await uninterrupted(work, undo=_close)
         else:
             reply = await work
-        return reply.with_headers({"cache-control": "no-store", **reply.headers, "x-request-id": request.event_id})
+        reply = reply.with_headers({"cache-control": "no-store", **reply.headers, "x-request-id": request.event_id})
+        return self._cors.open(request, reply)
 
     async def _handle(self, route: Route | None, request: HttpRequest) -> HttpResponse:
         if route is None:
             raise _unknown_path(request.path)
+        preflight = self._cors.preflight(request, route.methods)
+        if preflight is not None:
+            return preflight
         handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise MethodNotAllowed(request.method, ", ".join(route.methods))

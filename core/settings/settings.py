@@ -7,6 +7,7 @@ pydantic does it: pydantic-settings would cost another 120 ms of CPU at every co
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -36,6 +37,8 @@ MAX_RETRIES: Final = 10
 MAX_URL_HOURS: Final = 7 * 24
 """The longest that a link can be signed for with the app's identity (REST reference, "Get User Delegation Key")."""
 
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+"""As browsers write it (Fetch standard, "Origin header"): in lower case, without the port that the scheme implies."""
 _JWT_KEYS: Final = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PUBLIC_KEY", "GATEWAY_JWT_JWKS_URL")
 _KNOWN_ELSEWHERE: Final = frozenset({"GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_TOKEN", "GATEWAY_HTTP_TRANSPORT"})
 """Settings of the command line, and of the transport."""
@@ -84,6 +87,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How many calls of one key are drawn at once in an instance."""
     url_lifetime: dt.timedelta
     """How long the link to a picture works."""
+    cors_origins: frozenset[str]
+    """The origins of the pages that may call from a browser; `*` among them: all."""
     public_url: str | None
     """The gateway's own address, as callers see it, without a slash at its end."""
     job_seconds: float
@@ -121,6 +126,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         repeat_seconds=env.seconds("GATEWAY_REPEAT_SECONDS", 90, zero_allowed=True),
         key_calls=env.whole("GATEWAY_KEY_CALLS", 128, minimum=1, maximum=MAX_KEY_CALLS),
         url_lifetime=dt.timedelta(hours=env.whole("GATEWAY_URL_HOURS", 24, minimum=1, maximum=MAX_URL_HOURS)),
+        cors_origins=env.collect(lambda: _cors_origins(env), frozenset()),
         public_url=env.collect(lambda: _public_url(env), None),
         job_seconds=env.seconds("GATEWAY_JOB_SECONDS", 900),
         warnings=(),
@@ -133,6 +139,18 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     if env.errors:
         raise env.errors[0] if len(env.errors) == 1 else SeveralSettingsErrors(env.errors)
     return settings
+
+
+def _cors_origins(env: Environment) -> frozenset[str]:
+    origins = (env.text("GATEWAY_CORS_ORIGINS") or "").replace(",", " ").split()
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise SettingsError(
+                "GATEWAY_CORS_ORIGINS",
+                "has an entry that is no origin",
+                "give origins without a path, such as https://app.example, with commas between, or * for every one",
+            )
+    return frozenset(origins)
 
 
 def _public_url(env: Environment) -> str | None:

@@ -18,6 +18,7 @@ from core.auth.caller import Caller
 from core.auth.key_cache import KeyCache
 from core.auth.key_store import KeyStore
 from core.auth.virtual_keys import ConfiguredKeys, VirtualKey
+from core.cors import CorsPolicy
 from core.domain.errors import EtagMismatch
 from core.domain.http_request import HttpRequest
 from core.ledger.reports import UsageReports
@@ -144,7 +145,7 @@ class Broken:
 async def test_a_fault(method: str, retry: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """A fault of ours is 500 without its words; the log has its kind and place. A change is not to be tried again."""
     tables: Any = Broken()
-    services: Any = Services(gateway=Any, jobs=Any, models=Any, admin=lambda: administration(tables))
+    services: Any = Services(gateway=Any, jobs=Any, models=Any, cors=CorsPolicy(), admin=lambda: administration(tables))
     router = Router(services, openapi=ROOT / "openapi.json")
     path = f"/api/governance/virtual-keys/vk-{'0' * 20}"
     reply = await router.answer(HttpRequest(method=method, path=path, headers=[("authorization", "Bearer x")]))
