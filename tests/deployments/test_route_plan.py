@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import mock
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from adapters.bootstrap import utc_now
 from core.auth.authenticator import Authenticator
 from core.auth.virtual_keys import ConfiguredKeys, VirtualKey, hash_secret
 from core.call import Accounting
+from core.cors import CorsPolicy
 from core.deployments.families import FAMILIES
 from core.deployments.route_plan import RoutePlan, make_plan
 from core.domain.errors import Forbidden, GatewayError, InternalFault, InvalidRequest, NotFound
@@ -29,6 +32,7 @@ from core.ledger.writer import LedgerWriter
 from core.limits.key_calls import KeyCalls
 from core.limits.limiter import Limiter
 from core.repeated_calls import RepeatedCalls
+from core.routes import ROUTES, Router, Services
 from core.routing.executor import TimeLimits
 from core.storage.memory_blobs import MemoryBlobs
 from core.storage.memory_tables import MemoryTables
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.deployments.catalogue import Catalogue
+    from core.ledger.entry import Entry
 
 LISTED = catalogue(
     deployment("plain"),
@@ -266,9 +271,21 @@ class Recorder:
         raise InternalFault(retry_safe=True)
 
 
-def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> list[RoutePlan]:
-    """The plans that a whole gateway makes of a call by a key that may call `allowed`."""
-    recorder = Recorder()
+class Ledger(LedgerWriter):
+    """Keeps what calls are written down as."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryTables(), clock=lambda: 0.0, wait=asyncio.sleep)
+        self.deployments: list[str] = []
+
+    def note(self, entry: Entry) -> None:
+        """Keep a call."""
+        self.deployments.append(entry.deployment)
+
+
+def ask(known: Catalogue, door: str, allowed: set[str], **parts: Any) -> tuple[list[RoutePlan], list[str]]:
+    """Ask a whole gateway by the path of a door, with a key that may call `allowed`: its plans, and what it notes."""
+    recorder, ledger = Recorder(), Ledger()
     tables, container = MemoryTables(), MemoryBlobs(utc_now).container("kept")
     key = VirtualKey(id="k", name="", key_sha256=hash_secret("sk-bf-k"), deployments=frozenset(allowed))
     gateway = Gateway(
@@ -276,7 +293,7 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
         catalogue=known,
         accounting=Accounting(
             limiter=Limiter(tables, call_seconds=1, now=utc_now, wait=asyncio.sleep, chance=lambda: 0.5),
-            ledger=LedgerWriter(tables, clock=lambda: 0.0, wait=asyncio.sleep),
+            ledger=ledger,
             now=utc_now,
         ),
         executor=recorder,  # type: ignore[arg-type]
@@ -293,8 +310,10 @@ def planned(known: Catalogue, path: str, allowed: set[str], **parts: Any) -> lis
         ),
         jobs=mock.create_autospec(JobsApi, instance=True),
     )
-    asyncio.run(gateway.generate_image(HttpRequest(parameters={"deployment": path}, **parts)))
-    return recorder.plans
+    services: Any = Services(gateway=gateway, jobs=Any, models=Any, cors=CorsPolicy(), admin=Any)
+    router = Router(services, openapi=Path("openapi.json"))
+    asyncio.run(router.answer(HttpRequest(method="POST", path=door, **parts)))
+    return recorder.plans, ledger.deployments
 
 
 _HEADERS = st.lists(
@@ -309,42 +328,59 @@ _QUERY = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+_DOORS = st.sampled_from(
+    [template for route in ROUTES if route.name.startswith("generate_image") for template in route.templates]
+)
+
+
+@settings(max_examples=400, deadline=None)
 @given(
     known=_CATALOGUE,
-    path=_NAME,
+    door=_DOORS,
+    name=_NAME,
     body=_BODY,
     allowed=st.sets(_NAME, max_size=9),
     headers=_HEADERS,
     query=_QUERY,
 )
-def test_no_call_reaches_more(  # noqa: PLR0917 -- hypothesis passes them by name
+def test_what_is_named_is_what_is_called(  # noqa: PLR0917 -- hypothesis passes them by name
     known: Catalogue,
-    path: str,
+    door: str,
+    name: str,
     body: dict[str, Any],
     allowed: set[str],
     headers: list[tuple[str, str]],
     query: list[tuple[str, str]],
 ) -> None:
-    """No header, query, body field, alias or fallback brings a call to a deployment that its key does not list."""
-    plans = planned(
+    """By whichever door: the deployment that is named, in the path or by `model`, is authorised, called and logged.
+
+    No header, query, body field, alias or fallback brings a call to one that its key does not list.
+    """
+    if "{deployment}" not in door:
+        body = {**body, "model": name}
+    plans, noted = ask(
         known,
-        path,
+        door.replace("{deployment}", quote(name, safe="")),
         allowed,
         headers=[*headers, ("authorization", "Bearer sk-bf-k")],
         query=query,
         body=json.dumps(body).encode(),
     )
-    named = {path, *(name.removeprefix("azure/") for name in body.get("fallbacks", []))}
+    named = {name, *(each.removeprefix("azure/") for each in body.get("fallbacks", []))}
     for each in plans:
         called = {step.deployment.name for step in each.steps}
-        assert path == each.steps[0].deployment.name
+        assert name == each.steps[0].deployment.name
+        assert [name] == noted
         assert called <= named
         assert called <= allowed or "*" in allowed
         _is_of(known, each.steps)
+    assert set(noted) <= {name, "(not a name)"}
 
 
-def test_recorder_sees_a_plan() -> None:
+@pytest.mark.parametrize("name", ["gpt", "plain"])
+@pytest.mark.parametrize("door", ["/openai/openai/deployments/{}/images/generations", "/v1/images/generations"])
+def test_a_plan_is_made(door: str, name: str) -> None:
     """The property above is about plans that are made: an allowed call makes one."""
-    plans = planned(LISTED, "gpt", {"gpt"}, headers=[("api-key", "sk-bf-k")], body=b'{"model":"m","prompt":"p"}')
-    assert ["gpt"] == [step.deployment.name for each in plans for step in each.steps]
+    body = json.dumps({"model": name, "prompt": "p"}).encode()
+    plans, noted = ask(LISTED, door.format(name), {name}, headers=[("api-key", "sk-bf-k")], body=body)
+    assert ([name], [name]) == ([step.deployment.name for each in plans for step in each.steps], noted)
