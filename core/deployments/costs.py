@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 from core.deployments.prices import PARTIAL_TOKENS, ImagePrice, TokenPrice
+from core.domain.limits import NANOS
 from core.domain.outcome import OutcomeKind
 from core.domain.tokens import Tokens
 
@@ -76,6 +77,11 @@ class Bill(Struct, frozen=True, kw_only=True):
     def nanos(self) -> int | None:
         """The cost in billionths of a US dollar; None where any part of it is unknown."""
         return _sum([charge.nanos for charge in self.charges])
+
+    @property
+    def usd(self) -> float | None:
+        """The cost in US dollars; None where any part of it is unknown."""
+        return None if self.nanos is None else self.nanos / NANOS
 
     @property
     def basis(self) -> Basis:

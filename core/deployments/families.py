@@ -130,7 +130,7 @@ def _gpt_image(
         left_out=frozenset({"style"}),
         transparent_jpeg=False,
         price=price,
-        token_table=prices.FREE_SIZE_TOKENS if isinstance(sizes, FreeSizes) else prices.GPT_IMAGE_TOKENS,
+        token_table=prices.GPT_IMAGE_2_TOKENS if isinstance(sizes, FreeSizes) else prices.GPT_IMAGE_TOKENS,
     )
 
 

@@ -34,6 +34,9 @@ class PriceForm(BaseModel):
     image_out: _Usd | None = None
     text_out: _Usd | None = None
     """Left out: as `image_out`."""
+    cached_text_in: _Usd | None = None
+    """Of input tokens from upstream's cache. Left out: as `text_in`."""
+    cached_image_in: _Usd | None = None
     as_of: dt.date | None = None
     source: Annotated[str, StringConstraints(max_length=256)] | None = None
 
@@ -42,13 +45,24 @@ class PriceForm(BaseModel):
         self.price()
         return self
 
+    @property
+    def _is_per_image(self) -> bool:
+        return self.text_out is None and self.cached_text_in is None and self.cached_image_in is None
+
     def price(self) -> Price:
         """The same as a value. Raises PydanticCustomError for both kinds of price at once, and for half of one."""
         match (self.per_image, self.text_in, self.image_in, self.image_out):
-            case (Decimal() as image, None, None, None) if self.text_out is None:
+            case (Decimal() as image, None, None, None) if self._is_per_image:
                 return per_image(image, as_of=self.as_of, source=self.source)
             case (None, Decimal() as text_in, Decimal() as image_in, Decimal() as image_out):
                 return per_million(
-                    text_in, image_in, image_out, text_out=self.text_out, as_of=self.as_of, source=self.source
+                    text_in,
+                    image_in,
+                    image_out,
+                    text_out=self.text_out,
+                    cached_text_in=self.cached_text_in,
+                    cached_image_in=self.cached_image_in,
+                    as_of=self.as_of,
+                    source=self.source,
                 )
         raise PydanticCustomError("incomplete_price", _LEGAL)

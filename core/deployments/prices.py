@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct, field
 
@@ -37,6 +37,9 @@ class TokenPrice(Struct, frozen=True, kw_only=True):
     image_in: int
     image_out: int
     text_out: int
+    cached_text_in: int | None = None
+    """What an input token costs that upstream had in its cache; None: as much as any other."""
+    cached_image_in: int | None = None
     as_of: dt.date | None = None
     """When it was looked up."""
     source: str | None = None
@@ -44,9 +47,13 @@ class TokenPrice(Struct, frozen=True, kw_only=True):
 
     def cost(self, tokens: Tokens) -> int:
         """What these tokens cost."""
+        cached_text_in = self.text_in if self.cached_text_in is None else self.cached_text_in
+        cached_image_in = self.image_in if self.cached_image_in is None else self.cached_image_in
         return (
-            tokens.text_in * self.text_in
-            + tokens.image_in * self.image_in
+            (tokens.text_in - tokens.cached_text_in) * self.text_in
+            + tokens.cached_text_in * cached_text_in
+            + (tokens.image_in - tokens.cached_image_in) * self.image_in
+            + tokens.cached_image_in * cached_image_in
             + tokens.image_out * self.image_out
             + tokens.text_out * self.text_out
         )
@@ -75,30 +82,52 @@ Amount = str | Decimal
 """US dollars as a decimal number, exact; never a float."""
 
 
-class TokenTable(Struct, frozen=True, kw_only=True):
-    """How many output tokens a picture has, by size and quality. An estimate: what Azure counts goes before it.
-
-    `auto`, an absent value and one that is not known count as the highest. So do `xhigh` and `max`, whose tokens are
-    not published: they count as `high`, which is the highest that is.
-    """
-
-    rows: Mapping[str, Mapping[str, int]]
-    """WIDTHxHEIGHT: quality: tokens. Other sizes are scaled from SQUARE by their pixels."""
+class TokenTable(Protocol):
+    """How many output tokens a picture has, by size and quality. An estimate: what Azure counts goes before it."""
 
     def tokens(self, quality: object, size: object) -> int:
-        """How many tokens a picture of this quality and size has; None: not asked for."""
+        """How many tokens a picture of this quality and size has; None: not asked for.
+
+        `auto`, an absent value and one that is not known count as the highest.
+        """
+        ...
+
+
+class PublishedTokens(Struct, frozen=True, kw_only=True):
+    """A count for each of the sizes that there are."""
+
+    rows: Mapping[str, Mapping[str, int]]
+    """WIDTHxHEIGHT: quality: tokens."""
+
+    def tokens(self, quality: object, size: object) -> int:
+        """How many tokens a picture has."""
         row = self.rows.get(str(size))
-        if row is not None:
-            return _of_quality(row, quality)
-        square = _of_quality(self.rows[SQUARE], quality)
-        pixels = _pixels(size)
-        if pixels is not None:
-            return ceil(Fraction(square * pixels, _SQUARE_PIXELS))
-        return max(self.tokens(quality, each) for each in _CHOSEN_BY_AUTO)
+        return max(_of_quality(each, quality) for each in ([row] if row is not None else self.rows.values()))
+
+
+class TokensByFormula(Struct, frozen=True, kw_only=True):
+    """Counts of the families with free sizes: by pixels, the ratio of the edges, and a number for each quality.
+
+    With `a` of the quality, and `b` = a * short edge / long edge, rounded half up, a picture has
+    a * b * (2,000,000 + width * height) / 4,000,000 tokens, rounded up. This reconstruction of OpenAI's calculator by
+    its users gives the published list prices. `xhigh` and `max` of 2.5 are not known: they count as the dearest known.
+    """
+
+    edges: Mapping[str, int]
+    """Quality: `a`."""
+
+    def tokens(self, quality: object, size: object) -> int:
+        """How many tokens a picture has."""
+        edges = _edges(size)
+        if edges is None:
+            return max(self.tokens(quality, each) for each in _CHOSEN_BY_AUTO)
+        short, long = min(edges), max(edges)
+        a = _of_quality(self.edges, quality)
+        b = (2 * a * short + long) // (2 * long)
+        return ceil(Fraction(a * b * (2_000_000 + short * long), 4_000_000))
 
 
 SQUARE: Final = "1024x1024"
-_SQUARE_PIXELS: Final = 1024 * 1024
 PARTIAL_TOKENS: Final = 100
 """How many output tokens each partial image costs, about (Azure OpenAI how-to, "Streaming")."""
 _CHOSEN_BY_AUTO: Final = (SQUARE, "1024x1536", "1536x1024")
@@ -111,6 +140,8 @@ def per_million(
     image_out: Amount,
     *,
     text_out: Amount | None = None,
+    cached_text_in: Amount | None = None,
+    cached_image_in: Amount | None = None,
     as_of: dt.date | None = _AS_OF,
     source: str | None = _SOURCE,
 ) -> TokenPrice:
@@ -120,6 +151,8 @@ def per_million(
         image_in=_nanos(image_in, _MILLION),
         image_out=_nanos(image_out, _MILLION),
         text_out=_nanos(image_out if text_out is None else text_out, _MILLION),
+        cached_text_in=None if cached_text_in is None else _nanos(cached_text_in, _MILLION),
+        cached_image_in=None if cached_image_in is None else _nanos(cached_image_in, _MILLION),
         as_of=as_of,
         source=source,
     )
@@ -139,28 +172,27 @@ def _of_quality(row: Mapping[str, int], quality: object) -> int:
     return row.get(str(quality), max(row.values()))
 
 
-def _pixels(size: object) -> int | None:
+def _edges(size: object) -> tuple[int, int] | None:
     width, _, height = str(size).partition("x")
-    return int(width) * int(height) if width.isdecimal() and height.isdecimal() else None
+    edges = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (0, 0)
+    return edges if min(edges) > 0 else None
 
 
-_SQUARE_TOKENS: Final = MappingProxyType({"low": 272, "medium": 1056, "high": 4160})
-GPT_IMAGE_TOKENS: Final = TokenTable(
+GPT_IMAGE_TOKENS: Final = PublishedTokens(
     rows=MappingProxyType(
         {
-            SQUARE: _SQUARE_TOKENS,
+            SQUARE: MappingProxyType({"low": 272, "medium": 1056, "high": 4160}),
             "1024x1536": MappingProxyType({"low": 408, "medium": 1584, "high": 6240}),
             "1536x1024": MappingProxyType({"low": 400, "medium": 1568, "high": 6208}),
         }
     )
 )
-FREE_SIZE_TOKENS: Final = TokenTable(rows=MappingProxyType({SQUARE: _SQUARE_TOKENS}))
-"""Of the families with free sizes no counts are published: all sizes are scaled from the square."""
+GPT_IMAGE_2_TOKENS: Final = TokensByFormula(edges=MappingProxyType({"low": 16, "medium": 48, "high": 96}))
 
 GPT_IMAGE_1: Final = per_million("5", "10", "40")
 GPT_IMAGE_1_MINI: Final = per_million("2", "2.5", "8")
 GPT_IMAGE_1_5: Final = per_million("5", "8", "32", text_out="10")
-GPT_IMAGE_2: Final = per_million("5", "8", "30")
+GPT_IMAGE_2: Final = per_million("5", "8", "30", cached_text_in="1.25", cached_image_in="2")
 """Of gpt-image-2 and 2.5."""
 FLUX: Final = per_image("0.04")
 """Of FLUX 1.1 [pro] and FLUX.1 Kontext [pro]."""

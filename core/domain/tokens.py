@@ -1,7 +1,8 @@
 """What an attempt drew, in the units that Azure bills: pictures and tokens. Values only; prices are the catalogue's.
 
 Shape of `usage`: Azure OpenAI's image generation reference ("Responses"): `input_tokens`, `output_tokens`, and beside
-each an object of details with `text_tokens` and `image_tokens`.
+each an object of details with `text_tokens` and `image_tokens`; in the input's, `cached_tokens` says how many of both
+came from a cache.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Tokens(Struct, frozen=True, kw_only=True):
     image_in: int = 0
     image_out: int = 0
     text_out: int = 0
+    cached_text_in: int = 0
+    """How many of `text_in` upstream had in its cache."""
+    cached_image_in: int = 0
 
     def __add__(self, other: Tokens) -> Tokens:
         """Add up two counts, kind by kind."""
@@ -35,6 +39,8 @@ class Tokens(Struct, frozen=True, kw_only=True):
             image_in=self.image_in + other.image_in,
             image_out=self.image_out + other.image_out,
             text_out=self.text_out + other.text_out,
+            cached_text_in=self.cached_text_in + other.cached_text_in,
+            cached_image_in=self.cached_image_in + other.cached_image_in,
         )
 
 
@@ -78,18 +84,31 @@ def tokens_of(usage: object) -> Tokens | None:
     counts = (text_in, image_in, text_out, image_out)
     if not all(0 <= count <= MAX_TOKENS for count in counts) or text_out + image_out == 0:
         return None
-    return Tokens(text_in=text_in, image_in=image_in, image_out=image_out, text_out=text_out)
+    # What is cached counts as text first: it is not told which, and text has the smaller discount.
+    cached = max(0, _count(_details(usage, "input_tokens").get("cached_tokens")))
+    return Tokens(
+        text_in=text_in,
+        image_in=image_in,
+        image_out=image_out,
+        text_out=text_out,
+        cached_text_in=min(cached, text_in),
+        cached_image_in=min(max(0, cached - text_in), image_in),
+    )
 
 
 def _split(usage: dict[str, Any], name: str, *, rest_is_text: bool) -> tuple[int, int]:
     """Tell text and picture of one direction apart; a count that is no count is -1."""
-    details = usage.get(f"{name}_details")
-    parts = details if isinstance(details, dict) else {}
+    parts = _details(usage, name)
     total, text, image = _count(usage.get(name)), _count(parts.get("text_tokens")), _count(parts.get("image_tokens"))
     if min(total, text, image) < 0:
         return -1, -1
     rest = max(0, total - text - image)
     return (text + rest, image) if rest_is_text else (text, image + rest)
+
+
+def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
+    details = usage.get(f"{name}_details")
+    return details if isinstance(details, dict) else {}
 
 
 def _count(value: object) -> int:

@@ -26,6 +26,11 @@ def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str
     return headers
 
 
+def cost_headers(cost_usd: float | None) -> dict[str, str]:
+    """What a call cost in US dollars, as a decimal number; None: that is not known."""
+    return {} if cost_usd is None else {"x-gateway-cost-usd": f"{cost_usd:.9f}".rstrip("0").removesuffix(".")}
+
+
 def limit_headers(status: LimitStatus | None) -> dict[str, str]:
     """How a key stands with its limits, named as OpenAI names them; None: it has none, or that is not known."""
     if status is None:

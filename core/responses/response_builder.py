@@ -8,7 +8,7 @@ from core.domain.image_json import ImageJson
 from core.domain.image_response import response_to_completed, with_indexes
 from core.domain.response import EVENT_STREAM, JSON, HttpResponse
 from core.errors_http import PROVIDER, error_response
-from core.responses.headers import answer_headers
+from core.responses.headers import answer_headers, cost_headers
 from core.responses.pieces import split_pieces
 from core.responses.sse_format import serialize_event
 from core.responses.upstream_errors import failure_of
@@ -75,7 +75,7 @@ class ResponseBuilder:
         return response.with_headers(answer_headers(end.step, end.summary, end.failure.relayed))
 
     def _events(self, end: Succeeded) -> HttpResponse:
-        headers = {**answer_headers(end.step, end.summary, end.picture.relayed), **STREAM_HEADERS}
+        headers = {**self.headers(end), **STREAM_HEADERS}
         return HttpResponse(status=200, headers=headers, body=tuple(split_pieces(self._completed(end))))
 
     def _completed(self, end: Succeeded) -> Iterator[Buffer]:
@@ -86,7 +86,7 @@ class ResponseBuilder:
 
     async def _json(self, end: Succeeded) -> HttpResponse:
         answer = end.picture.answer
-        headers = answer_headers(end.step, end.summary, end.picture.relayed)
+        headers = self.headers(end)
         if self._hosting is not None:
             hosted = await self._hosting.host(answer)
             answer = hosted.answer
@@ -100,6 +100,10 @@ class ResponseBuilder:
             body=tuple(split_pieces(body)),
         )
 
+    def headers(self, end: Succeeded) -> dict[str, str]:
+        """The headers of an answer with pictures."""
+        return answer_headers(end.step, end.summary, end.picture.relayed) | cost_headers(self.call.settle().usd)
+
     def _extra_fields(self, end: Succeeded) -> dict[str, Any]:
         """The gateway's own fields on an answer with pictures."""
         call = self.call
@@ -111,6 +115,7 @@ class ResponseBuilder:
             "deployment": call.deployment_used,
             "request_type": "image_generation_stream" if call.stream else "image_generation",
             "latency_ms": call.latency_ms,
+            "cost_usd": call.settle().usd,
             "fallback_index": end.step.fallback_index,
             "attempts": end.summary.as_json(),
             **({"withheld": list(end.picture.withheld)} if end.picture.withheld else {}),

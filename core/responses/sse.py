@@ -48,8 +48,12 @@ async def respond_stream(task: GenerationTask, builder: ResponseBuilder, *, hear
         return await builder.build(first)
     headers = dict(STREAM_HEADERS)
     if first is not None:
-        relayed = first.partial.relayed if isinstance(first, PartialImage) else first.picture.relayed
-        headers = {**answer_headers(first.step, first.summary, relayed), **headers}
+        known = (
+            builder.headers(first)
+            if isinstance(first, Succeeded)
+            else answer_headers(first.step, first.summary, first.partial.relayed)
+        )
+        headers = {**known, **headers}
     return HttpResponse(status=200, headers=headers, body=_StreamBody(first, task, builder, heartbeat_seconds))
 
 

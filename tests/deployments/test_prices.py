@@ -57,6 +57,30 @@ def test_usd_per_million(name: str, text_in: str, image_in: str, image_out: str,
     ]
 
 
+@pytest.mark.parametrize("name", GPT_2)
+@pytest.mark.parametrize(("quality", "usd"), [("low", "0.006"), ("medium", "0.053"), ("high", "0.211")])
+def test_the_list_price_of_a_square(name: str, quality: str, usd: str) -> None:
+    """A square costs what the price page says, rounded to a tenth of a cent."""
+    nanos = token_price(name).cost(Tokens(image_out=tokens(name, quality, "1024x1024")))
+    assert Decimal(usd) == round(Decimal(nanos) / 10**9, 3)
+
+
+@pytest.mark.parametrize("name", GPT_2)
+def test_cached_input(name: str) -> None:
+    """Input tokens from upstream's cache have a price of their own, a quarter."""
+    price = token_price(name)
+    cached = Tokens(text_in=MILLION, image_in=MILLION, cached_text_in=MILLION, cached_image_in=MILLION)
+    half = Tokens(text_in=MILLION, cached_text_in=MILLION // 2)
+    assert (3_250_000_000, 3_125_000_000) == (price.cost(cached), price.cost(half))
+
+
+@pytest.mark.parametrize("name", GPT_1)
+def test_cached_input_without_a_price(name: str) -> None:
+    """Where no price for them is known they cost what all others do."""
+    price = token_price(name)
+    assert price.cost(Tokens(text_in=7, cached_text_in=5)) == price.cost(Tokens(text_in=7))
+
+
 @pytest.mark.parametrize("name", ["flux-1.1-pro", "flux.1-kontext-pro"])
 @pytest.mark.parametrize(("quality", "size"), [(None, None), ("high", "1024x1024"), ("auto", "1440x256")])
 def test_flux(name: str, quality: str | None, size: str | None) -> None:
@@ -126,20 +150,23 @@ def test_published_tokens(name: str, size: str | None, low: int, medium: int, hi
 @pytest.mark.parametrize(
     ("size", "quality", "expected"),
     [
-        ("1024x1024", "high", 4160),
-        ("2048x2048", "high", 4 * 4160),
-        ("3840x2160", "high", 32_907),  # 32,906.25
-        ("1024x640", "low", 170),
-        ("1008x656", "low", 172),  # 171.53…
-        ("1536x1024", "medium", 1584),
-        ("auto", "high", 6240),
-        (None, None, 6240),
-        ("2048x2048", "xhigh", 4 * 4160),
-        ("1024x1024", "max", 4160),
+        ("1024x1024", "low", 196),
+        ("1024x1024", "medium", 1756),
+        ("1024x1024", "high", 7024),
+        ("1536x1024", "high", 5488),
+        ("1024x1536", "high", 5488),
+        ("3840x2160", "high", 13_342),
+        ("3472x1488", "low", 201),
+        ("1024x640", "low", 107),  # 106.2…
+        ("auto", "high", 7024),
+        ("0x1024", "low", 196),
+        (None, None, 7024),
+        ("3840x2160", "xhigh", 13_342),
+        ("1024x1024", "max", 7024),
     ],
 )
-def test_scaled_tokens(name: str, size: str | None, quality: str | None, expected: int) -> None:
-    """Free sizes are scaled from the square by their pixels, and rounded up."""
+def test_tokens_by_formula(name: str, size: str | None, quality: str | None, expected: int) -> None:
+    """Free sizes are counted by the formula that gives the published list prices."""
     assert expected == tokens(name, quality, size)
 
 

@@ -50,6 +50,30 @@ READ = {
         {"input_tokens": 1, "input_tokens_details": None, "output_tokens": 2, "output_tokens_details": "?"},
         Tokens(text_in=1, image_out=2),
     ),
+    "cached text": (
+        {
+            "input_tokens": 2000,
+            "input_tokens_details": {"text_tokens": 2000, "image_tokens": 0, "cached_tokens": 1920},
+            "output_tokens": 196,
+        },
+        Tokens(text_in=2000, image_out=196, cached_text_in=1920),
+    ),
+    "cached text and pictures": (
+        {
+            "input_tokens": 100,
+            "input_tokens_details": {"text_tokens": 60, "image_tokens": 40, "cached_tokens": 75},
+            "output_tokens": 1,
+        },
+        Tokens(text_in=60, image_in=40, image_out=1, cached_text_in=60, cached_image_in=15),
+    ),
+    "more cached than there are": (
+        {"input_tokens": 7, "input_tokens_details": {"cached_tokens": 99}, "output_tokens": 1},
+        Tokens(text_in=7, image_out=1, cached_text_in=7),
+    ),
+    "cached nonsense": (
+        {"input_tokens": 7, "input_tokens_details": {"cached_tokens": "all"}, "output_tokens": 1},
+        Tokens(text_in=7, image_out=1),
+    ),
     "fields of tomorrow": ({"output_tokens": 2, "cached_tokens": {"a": 1}}, Tokens(image_out=2)),
 }
 

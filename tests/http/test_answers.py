@@ -35,6 +35,7 @@ EXTRA_FIELDS = {
     "deployment",
     "request_type",
     "latency_ms",
+    "cost_usd",
     "fallback_index",
     "attempts",
 }
@@ -88,6 +89,7 @@ class TestJson:
             "deployment": QUICK,
             "request_type": "image_generation",
             "fallback_index": 0,
+            "cost_usd": None,
         }
 
     @pytest.mark.parametrize("deployment", ["gpt-image-1", "flux-1.1-pro", "no-family"])

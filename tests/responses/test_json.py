@@ -39,6 +39,7 @@ async def test_the_body():
             "deployment": "gpt-image-1",
             "request_type": "image_generation",
             "latency_ms": 1_500,
+            "cost_usd": 0.0,
             "fallback_index": 0,
             "attempts": [{"deployment": "gpt-image-1", "outcome": "cut_short", "status": 200, "latency_ms": 7}],
         },
@@ -57,6 +58,7 @@ async def test_the_headers():
         "x-gateway-deployment": "gpt-image-1",
         "x-gateway-fallback-index": "0",
         "x-gateway-attempts": "1",
+        "x-gateway-cost-usd": "0",
         "x-gateway-dropped-params": "style, user",
     } == headers
     assert reply.status == 200

@@ -92,8 +92,12 @@ async def test_several_pictures():
     assert all("extra_fields" in event for _, event in events)
 
 
-@pytest.mark.parametrize("first", [showing(), drawn()], ids=["partial", "picture"])
-async def test_the_headers(first):
+@pytest.mark.parametrize(
+    ("first", "cost"),
+    [(showing(), {}), (drawn(), {"x-gateway-cost-usd": "0"})],
+    ids=["partial", "picture"],
+)
+async def test_the_headers(first, cost):
     """A stream is announced as one that nobody may hold back, with what is known of who answers."""
     reply = await start(Generation(first, drawn()))
     await reply.body.aclose()
@@ -108,6 +112,7 @@ async def test_the_headers(first):
         "x-gateway-fallback-index": "0",
         "x-gateway-attempts": "1",
         "x-gateway-dropped-params": "style, user",
+        **cost,
     } == reply.headers
 
 

@@ -226,3 +226,33 @@ async def test_nothing_but_a_withheld_picture() -> None:
         )
         empty = await running.draw("d", prompt="empty")
         assert (502, "false") == (empty.status_code, empty.headers["x-should-retry"])
+
+
+async def test_a_budget_of_gpt_image_2() -> None:
+    """What a picture of gpt-image-2 will cost is known before it: a budget that pays for one lets one of four pass."""
+    keys = [key_record(budget={"usd": 0.4, "window": "month"})]
+    said = completed({"output_tokens": 7024, "total_tokens": 7034})
+    async with gateway(said, family="gpt-image-2", GATEWAY_VIRTUAL_KEYS=keys) as (running, azure, _):
+        azure.takes = 0.3
+        prompts = [f"cat {number}" for number in range(4)]
+        ask = {"quality": "high", "size": "1024x1024"}
+        responses = await asyncio.gather(*(running.draw("d", prompt=prompt, **ask) for prompt in prompts))
+        assert [200, 402, 402, 402] == sorted(response.status_code for response in responses)
+        (drawn,) = (response for response in responses if response.status_code == 200)
+        assert (0.21077, "0.21077") == (
+            drawn.json()["extra_fields"]["cost_usd"],
+            drawn.headers["x-gateway-cost-usd"],
+        )
+
+
+async def test_cached_input_tokens() -> None:
+    """Input tokens that came from upstream's cache cost less, in JSON and in a stream alike."""
+    details = {"text_tokens": 2000, "image_tokens": 0, "cached_tokens": 1920}
+    said = completed({"input_tokens": 2000, "input_tokens_details": details, "output_tokens": 196})
+    async with gateway(said, family="gpt-image-2") as (running, _, _waits):
+        expected = (80 * 5 + 1920 * 1.25 + 196 * 30) / 1e6
+        drawn = await running.draw("d", quality="low")
+        streamed = events_of((await running.draw("d", quality="low", stream=True)).text)
+        assert [expected, expected] == [
+            answer["extra_fields"]["cost_usd"] for answer in (drawn.json(), streamed[-1][1])
+        ]

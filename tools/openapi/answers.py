@@ -69,6 +69,11 @@ class Extra(Answer):
     latency_ms: int
     fallback_index: Annotated[int, Field(description="0 is the deployment in the path.")]
     attempts: list[Attempt]
+    cost_usd: Annotated[float | None, Field(description="What the call cost; `null`: nobody knows.")] = None
+    withheld: Annotated[
+        list[dict[str, Any]] | None,
+        Field(description="Pictures that were not handed out: place, filter results."),
+    ] = None
 
 
 class ImagesAnswer(Answer):

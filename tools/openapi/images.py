@@ -84,6 +84,7 @@ data: {"type":"image_generation.completed","b64_json":"iVBORw0KGgo…","index":0
 _ANSWER_HEADERS: Final = (
     *("idempotent-replayed", "x-gateway-hosting"),
     *("x-gateway-deployment", "x-gateway-fallback-index", "x-gateway-attempts", "x-gateway-dropped-params"),
+    *("x-gateway-mapped-params", "x-gateway-cost-usd"),
     *(f"x-ratelimit-{what}-{of}" for of in ("requests", "images") for what in ("limit", "remaining", "reset")),
 )
 

@@ -50,6 +50,11 @@ HEADERS: Final[Mapping[str, Json]] = {
     "x-gateway-deployment": {"description": "The deployment that answered.", "schema": {"type": "string"}},
     "x-gateway-fallback-index": {"description": "0 is the one in the path.", "schema": {"type": "integer"}},
     "x-gateway-attempts": {"description": "How often upstream was called.", "schema": {"type": "integer"}},
+    "x-gateway-cost-usd": {"description": "What the call cost in US dollars.", "schema": {"type": "number"}},
+    "x-gateway-mapped-params": {
+        "description": "Parameters that were given another value, such as an api-version that is too old.",
+        "schema": {"type": "string"},
+    },
     "x-gateway-dropped-params": {
         "description": "Parameters that the deployment's model does not know, and that were left out.",
         "schema": {"type": "string"},
