@@ -10,9 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from adapters.http.http1 import Http1Connection
 from adapters.http.managed_identity import ManagedIdentity
+from adapters.http.transports import Transports, make_transports
 from adapters.stores import Stores
 from core.auth.authenticator import Authenticator
 from core.auth.key_cache import KeyCache
@@ -20,7 +21,6 @@ from core.auth.key_directory import KeyDirectory
 from core.auth.key_store import KeyStore
 from core.auth.virtual_keys import ConfiguredKeys
 from core.azure_openai.client import AzureOpenAI
-from core.azure_openai.response_reader import Patience
 from core.azure_openai.token_source import AZURE_OPENAI, STORAGE, NoIdentity
 from core.call import Accounting
 from core.cors import CorsPolicy
@@ -51,9 +51,10 @@ from core.storage.row_keys import COUNTERS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import httpx2
+
     from core.admin.http_api import AdminApi
     from core.auth.jwt import JwtVerifier
-    from core.azure_openai.connection import Connection
     from core.azure_openai.token_source import TokenSource
     from core.jobs.queue_requests import QueueConsumer
     from core.settings.settings import JwtSettings, Settings
@@ -95,7 +96,7 @@ def build(settings: Settings, **parts: Any) -> Gateway:
 def compose(
     settings: Settings,
     *,
-    connection: Connection | None = None,
+    transports: Transports | None = None,
     stores: Stores | None = None,
     tables: Tables | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -104,18 +105,24 @@ def compose(
     chance: Callable[[], float] = random.random,
 ) -> App:
     """Build everything. `tables` take the place of those of the stores. Raises SettingsError for an unusable key."""
-    connection = connection or Http1Connection(connect_seconds=settings.connect_seconds)
-    stores = stores or _stores(settings, connection, now, wait)
+    transports = transports or make_transports(settings.http_transport)
+    stores = stores or _stores(settings, transports, now, wait)
     tables = tables or stores.tables
     executor = Executor(
-        AzureOpenAI(connection, _tokens(settings, connection, now), clock=clock, now=now, patience=settings.patience),
+        AzureOpenAI(
+            transports.azure_openai,
+            _tokens(settings, transports, now),
+            clock=clock,
+            now=now,
+            timeouts=settings.timeouts,
+        ),
         CircuitBreaker(clock),
         policy=settings.policy,
         clock=clock,
         wait=wait,
         chance=chance,
     )
-    jwts = None if settings.jwt is None else _verifier(settings.jwt, connection, clock, now)
+    jwts = None if settings.jwt is None else _verifier(settings.jwt, transports.jwks, clock, now)
     keys = _Keys(settings, tables, clock=clock, now=now)
     authenticator = Authenticator(keys.ring, jwts, now)
     limiter = Limiter(tables, call_seconds=settings.limits.call, now=now, wait=wait, chance=chance)
@@ -147,7 +154,7 @@ def compose(
         events=publisher,
         queues=stores.queues,
         job_seconds=settings.job_seconds,
-        patience=Patience(first_byte=settings.job_seconds, idle=settings.patience.idle),
+        timeouts=replace(settings.timeouts, first_byte=settings.job_seconds),
         clock=clock,
         wait=wait,
     )
@@ -200,14 +207,14 @@ def compose(
 
 def _stores(
     settings: Settings,
-    connection: Connection,
+    transports: Transports,
     now: Callable[[], dt.datetime],
     wait: Callable[[float], Awaitable[None]],
 ) -> Stores:
     def tokens(client_id: str | None) -> TokenSource:
-        return _identity(settings, connection, now, client_id=client_id, resource=STORAGE)
+        return _identity(settings, transports, now, client_id=client_id, resource=STORAGE)
 
-    return Stores(settings.storage, connection, tokens, now=now, wait=wait)
+    return Stores(settings.storage, transports.storage, tokens, now=now, wait=wait)
 
 
 class _Keys:
@@ -274,14 +281,14 @@ def list_warnings(settings: Settings) -> list[str]:
     return lines
 
 
-def _tokens(settings: Settings, connection: Connection, now: Callable[[], dt.datetime]) -> TokenSource:
+def _tokens(settings: Settings, transports: Transports, now: Callable[[], dt.datetime]) -> TokenSource:
     client_id = None if settings.identity is None else settings.identity.client_id
-    return _identity(settings, connection, now, client_id=client_id, resource=AZURE_OPENAI)
+    return _identity(settings, transports, now, client_id=client_id, resource=AZURE_OPENAI)
 
 
 def _identity(
     settings: Settings,
-    connection: Connection,
+    transports: Transports,
     now: Callable[[], dt.datetime],
     *,
     client_id: str | None,
@@ -290,7 +297,7 @@ def _identity(
     if settings.identity is None:
         return NoIdentity()
     return ManagedIdentity(
-        connection,
+        transports.identity,
         endpoint=settings.identity.endpoint,
         header=settings.identity.header,
         client_id=client_id,
@@ -300,8 +307,11 @@ def _identity(
 
 
 def _verifier(
-    settings: JwtSettings, connection: Connection, clock: Callable[[], float], now: Callable[[], dt.datetime]
+    settings: JwtSettings,
+    transport: httpx2.AsyncBaseTransport,
+    clock: Callable[[], float],
+    now: Callable[[], dt.datetime],
 ) -> JwtVerifier:
     from adapters.jwt_verifier import verifier  # noqa: PLC0415 -- many apps take virtual keys only
 
-    return verifier(settings, connection, clock, now)
+    return verifier(settings, transport, clock, now)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Awaitable, Callable
 
-    from core.azure_openai.connection import Connection
+    import httpx2
+
     from core.azure_openai.token_source import TokenSource
     from core.storage.account import StorageAccount
     from core.storage.blobs import Blobs
@@ -40,7 +41,7 @@ class Stores:
     def __init__(
         self,
         account: StorageAccount | None,
-        connection: Connection,
+        transport: httpx2.AsyncBaseTransport,
         tokens: Callable[[str | None], TokenSource],
         *,
         now: Callable[[], dt.datetime],
@@ -57,33 +58,33 @@ class Stores:
             self.queues = MemoryQueues(wait)
             return
         identity = tokens(account.credential.client_id if isinstance(account.credential, AppIdentity) else None)
-        self.tables = LateTables(lambda: _azure_tables(account, connection, identity))
-        self.blobs = LateBlobs(lambda: _azure_blobs(account, connection, identity, now))
-        self.queues = LateQueues(lambda: _azure_queues(account, connection, identity))
+        self.tables = LateTables(lambda: _azure_tables(account, transport, identity))
+        self.blobs = LateBlobs(lambda: _azure_blobs(account, transport, identity, now))
+        self.queues = LateQueues(lambda: _azure_queues(account, transport, identity))
 
 
-def _azure_tables(account: StorageAccount, connection: Connection, identity: TokenSource) -> Tables:
+def _azure_tables(account: StorageAccount, transport: httpx2.AsyncBaseTransport, identity: TokenSource) -> Tables:
     from adapters.azure_storage.tables import AzureTables  # noqa: PLC0415 -- late, see above
 
-    return AzureTables(account, connection, identity)
+    return AzureTables(account, transport, identity)
 
 
 def _azure_blobs(
-    account: StorageAccount, connection: Connection, identity: TokenSource, now: Callable[[], dt.datetime]
+    account: StorageAccount, transport: httpx2.AsyncBaseTransport, identity: TokenSource, now: Callable[[], dt.datetime]
 ) -> Blobs:
     from adapters.azure_storage.blobs import AzureBlobs  # noqa: PLC0415
 
     if account.blobs is None:
         raise _missing("blob")
-    return AzureBlobs(account, connection, identity, now=now)
+    return AzureBlobs(account, transport, identity, now=now)
 
 
-def _azure_queues(account: StorageAccount, connection: Connection, identity: TokenSource) -> Queues:
+def _azure_queues(account: StorageAccount, transport: httpx2.AsyncBaseTransport, identity: TokenSource) -> Queues:
     from adapters.azure_storage.queues import AzureQueues  # noqa: PLC0415
 
     if account.queues is None:
         raise _missing("queue")
-    return AzureQueues(account, connection, identity)
+    return AzureQueues(account, transport, identity)
 
 
 def _missing(service: str) -> StoreUnavailable:

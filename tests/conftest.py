@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adapters.azure_storage.tables import AzureTables
-from adapters.http.http1 import Http1Connection
 from core.azure_openai.token_source import NoIdentity
 from core.settings.environment import Environment
 from core.settings.storage import read_storage
 from core.storage.memory_tables import MemoryTables
 from localhost import azurite as emulator
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -64,7 +63,7 @@ def azurite_account(azurite: str) -> StorageAccount:
 @pytest.fixture
 async def azure_tables(azurite_account: StorageAccount, prefix: str) -> AsyncIterator[AzureTables]:
     """Empty tables in Azurite."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     yield AzureTables(azurite_account, connection, NoIdentity(), prefix=prefix)
     await connection.aclose()
 

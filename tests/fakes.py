@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import orjson
 
-from core.azure_openai.connection import NoTime, NotSent
+from core.azure_openai.sending import SENDING
 from core.deployments.catalogue import Deployment, Target
 from core.deployments.parameters import UpstreamBody
 from core.deployments.route_plan import PlanStep, RoutePlan, SkippedStep
@@ -18,12 +17,12 @@ from core.domain.errors import InvalidRequest
 from core.domain.image_json import ImageJson
 from core.domain.outcome import Failure, FailureReason, Outcome, Success, UpstreamError, UpstreamPartial
 from core.domain.secret import Secret
+from core.http import NOT_SENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from core.azure_openai.client import AttemptRequest
-    from core.azure_openai.connection import HttpRequest, Limit, Sending
 
 PARTIAL = "image_generation.partial_image"
 COMPLETED = "image_generation.completed"
@@ -66,68 +65,52 @@ class Row:
     """Seconds by which the clock moves before there is an answer."""
 
 
-class FakeConnection:
+class FakeTransport(httpx2.AsyncBaseTransport):
     """Answers each request with the next row; the last row stays."""
 
     def __init__(self, *rows: Row, clock: Clock | None = None) -> None:
         self.rows = list(rows)
-        self.requests: list[HttpRequest] = []
+        self.requests: list[httpx2.Request] = []
         self.open_now = 0
         self._clock = clock
 
-    @asynccontextmanager
-    async def send(
-        self, request: HttpRequest, limit: Limit | None = None, sending: Sending | None = None
-    ) -> AsyncIterator[FakeResponse]:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
         if isinstance(row.turn, asyncio.Event):
             await row.turn.wait()
         elif self._clock is not None:
             self._clock.pass_by(row.turn)
-        if limit is not None and limit() <= 0:
-            raise NoTime("its time was over")
-        if sending is not None and not isinstance(row.raises, NotSent):
-            sending()
+        if not isinstance(row.raises, NOT_SENT) and (trace := request.extensions.get("trace")):
+            await trace(SENDING, {})
         if row.gate is not None:
-            async with asyncio.timeout(None if limit is None else limit()):
-                await row.gate.wait()
+            await row.gate.wait()
         if self._clock is not None:
             self._clock.pass_by(row.takes)
         if row.raises is not None:
             raise row.raises
         self.open_now += 1
-        try:
-            yield FakeResponse(row)
-        finally:
-            self.open_now -= 1
+        return httpx2.Response(row.status, headers=row.headers, stream=_Stream(row.pieces, self))
 
 
-class FakeResponse:
-    """An answer whose pieces are those of its row."""
+class _Stream(httpx2.AsyncByteStream):
+    """A body that is the pieces of a row."""
 
-    def __init__(self, row: Row) -> None:
-        self._row = row
+    def __init__(self, pieces: Iterable[bytes | BaseException | asyncio.Event], transport: FakeTransport) -> None:
+        self._pieces = pieces
+        self._transport = transport
 
-    @property
-    def status(self) -> int:
-        return self._row.status
-
-    @property
-    def headers(self) -> httpx2.Headers:
-        return httpx2.Headers(self._row.headers)
-
-    is_whole = False
-
-    async def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
-        for piece in self._row.pieces:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
             if isinstance(piece, BaseException):
                 raise piece
             if isinstance(piece, asyncio.Event):
-                async with asyncio.timeout(None if limit is None else limit()):
-                    await piece.wait()
+                await piece.wait()
             else:
                 yield piece
+
+    async def aclose(self) -> None:
+        self._transport.open_now -= 1
 
 
 Said = UpstreamPartial | Outcome | asyncio.Event | BaseException

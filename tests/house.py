@@ -18,7 +18,7 @@ import httpx2
 
 from adapters.bootstrap import compose, utc_now
 from adapters.functions.http_protocol import HttpProtocol
-from adapters.http.http1 import Http1Connection
+from adapters.http.transports import make_transports
 from core.settings.settings import read_settings
 from emulator.loopback import serving
 from emulator.server import running
@@ -144,7 +144,7 @@ async def house(
 
 @asynccontextmanager
 async def _connected(module: ModuleType, values: dict[str, str], **parts: Any) -> AsyncIterator[None]:
-    """Build the app's gateway once more, on a connection that is closed with the house: in Azure it ends with the app.
+    """Build the app's gateway once more, on transports that are closed with the house: in Azure it ends with the app.
 
     An app whose settings are wrong stays as it is.
     """
@@ -152,13 +152,13 @@ async def _connected(module: ModuleType, values: dict[str, str], **parts: Any) -
         yield
         return
     settings = read_settings(values)
-    connection = Http1Connection(connect_seconds=settings.connect_seconds)
-    module.use(compose(settings, connection=connection, **parts))
+    transports = make_transports(settings.http_transport)
+    module.use(compose(settings, transports=transports, **parts))
     try:
         yield
     finally:
         await module._built.gateway.flush(1)
-        await connection.aclose()
+        await transports.aclose()
 
 
 def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:

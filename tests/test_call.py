@@ -20,9 +20,10 @@ from core.limits.quota_store import QuotaStore
 from core.settings.settings import read_settings
 from core.storage.memory_tables import MemoryTables
 from core.storage.row_keys import COUNTERS
-from tests.fakes import COMPLETED, PARTIAL, FakeConnection, Row
+from tests.fakes import COMPLETED, PARTIAL, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment, key_record
 from tests.limits.shaky import ShakyCounters
+from tests.transports import everywhere
 
 if TYPE_CHECKING:
     from core.gateway import Gateway
@@ -43,10 +44,10 @@ def gateway(
     tables: Tables, *pieces: bytes | BaseException | asyncio.Event, turn: asyncio.Event | None = None
 ) -> Gateway:
     """A gateway whose key may draw ten pictures an hour, before an upstream that streams these pieces."""
-    connection = FakeConnection(Row(headers={"content-type": "text/event-stream"}, pieces=pieces, turn=turn or 0.0))
+    connection = FakeTransport(Row(headers={"content-type": "text/event-stream"}, pieces=pieces, turn=turn or 0.0))
     keys = [key_record(rate_limit={"images": {"limit": 10, "window": "1h"}})]
     settings = read_settings(environment("https://example.openai.azure.com", GATEWAY_VIRTUAL_KEYS=keys))
-    return build(settings, connection=connection, tables=tables)
+    return build(settings, transports=everywhere(connection), tables=tables)
 
 
 def call(**body: Any) -> HttpRequest:

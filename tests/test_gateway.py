@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
 from adapters.bootstrap import build
-from core.azure_openai.connection import NoTurn
 from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
-from tests.fakes import Clock, FakeConnection, Row
+from tests.fakes import Clock, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment
+from tests.transports import everywhere
 
 
 def call(**fields: Any) -> HttpRequest:
@@ -28,8 +29,10 @@ def call(**fields: Any) -> HttpRequest:
 async def test_the_time_of_a_call_begins_with_its_arrival() -> None:
     """What the body took to arrive is part of the call's time: when that is over, nothing is sent any more."""
     clock = Clock()
-    connection = FakeConnection(Row(pieces=[b"{}"]))
-    gateway = build(read_settings(environment("https://example.openai.azure.com")), connection=connection, clock=clock)
+    connection = FakeTransport(Row(pieces=[b"{}"]))
+    gateway = build(
+        read_settings(environment("https://example.openai.azure.com")), transports=everywhere(connection), clock=clock
+    )
     arrived_at = clock()
     clock.pass_by(221)
     reply = await gateway.generate_image(call(arrived_at=arrived_at))
@@ -40,8 +43,8 @@ async def test_the_time_of_a_call_begins_with_its_arrival() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_no_connection_is_free(stream: bool) -> None:
     """A call for which there is no connection may come again in a second, and nobody else is tried in its place."""
-    connection = FakeConnection(Row(raises=NoTurn("all connections are in use")))
-    gateway = build(read_settings(environment("https://example.openai.azure.com")), connection=connection)
+    connection = FakeTransport(Row(raises=httpx2.PoolTimeout("all connections are in use")))
+    gateway = build(read_settings(environment("https://example.openai.azure.com")), transports=everywhere(connection))
     reply = await gateway.generate_image(call(body={"stream": stream}))
     assert (503, "1", 1) == (reply.status, reply.headers["retry-after"], len(connection.requests))
     assert "x-should-retry" not in reply.headers
@@ -51,8 +54,8 @@ async def test_no_connection_is_free(stream: bool) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_nothing_is_begun_when_the_process_ends(stream: bool) -> None:
     """A call that comes once the others have had their time is turned away unasked: nobody would see its picture."""
-    connection = FakeConnection(Row(pieces=[b"{}"]))
-    gateway = build(read_settings(environment("https://example.openai.azure.com")), connection=connection)
+    connection = FakeTransport(Row(pieces=[b"{}"]))
+    gateway = build(read_settings(environment("https://example.openai.azure.com")), transports=everywhere(connection))
     gateway.end_calls()
     reply = await gateway.generate_image(call(body={"stream": stream}))
     assert (503, []) == (reply.status, connection.requests)

@@ -6,17 +6,18 @@ import asyncio
 import base64
 import datetime as dt
 import logging
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+import httpx2
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock, BlobSasPermissions, ContentSettings, generate_blob_sas
 from azure.storage.blob.aio import BlobServiceClient
 
 from adapters.azure_storage.errors import Outage, describe_error, error_code
-from adapters.azure_storage.transport import ConnectionTransport, library_credential
-from core.azure_openai.connection import HttpRequest, Lost, NotSent
+from adapters.azure_storage.transport import CONNECT_TIMEOUT, AzureTransport, library_credential
+from core.http import NOT_SENT, iterate_body, new_request
 from core.storage.account import AccountKey, AppIdentity, SharedAccess
 from core.storage.tables import StoreUnavailable
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from azure.storage.blob import UserDelegationKey
     from azure.storage.blob.aio import BlobClient
 
-    from core.azure_openai.connection import Connection
     from core.azure_openai.token_source import TokenSource
     from core.domain.image_json import Buffer
     from core.storage.account import StorageAccount
@@ -52,7 +52,7 @@ class AzureBlobs:
     def __init__(
         self,
         account: StorageAccount,
-        connection: Connection,
+        transport: httpx2.AsyncBaseTransport,
         tokens: TokenSource,
         *,
         now: Callable[[], dt.datetime],
@@ -65,31 +65,36 @@ class AzureBlobs:
         self._service = BlobServiceClient(
             account.blobs,
             credential=library_credential(account, tokens),
-            transport=ConnectionTransport(connection),
+            transport=AzureTransport(transport),
             retry_total=0,
             permit_redirects=False,
         )
-        self._connection = connection
+        self._transport = transport
         self._signer = _Signer(self._service, account, now)
         self._prefix = prefix
         self._calls = _StorageCalls(account.blobs, seconds)
 
     def container(self, name: str) -> AzureContainer:
         """Give a container by its name (see Blobs.container)."""
-        return AzureContainer(self._service, self._prefix + name, self._signer, self._calls, self._connection)
+        return AzureContainer(self._service, self._prefix + name, self._signer, self._calls, self._transport)
 
 
 class AzureContainer:
     """One container of an account; nobody but the gateway and who has a link can read it."""
 
     def __init__(
-        self, service: BlobServiceClient, name: str, signer: _Signer, calls: _StorageCalls, connection: Connection
+        self,
+        service: BlobServiceClient,
+        name: str,
+        signer: _Signer,
+        calls: _StorageCalls,
+        transport: httpx2.AsyncBaseTransport,
     ) -> None:
         self._service = service
         self._name = name
         self._signer = signer
         self._calls = calls
-        self._connection = connection
+        self._transport = transport
 
     async def put(
         self, name: str, pieces: Iterable[Buffer], *, content_type: str, expires_at: dt.datetime | None = None
@@ -125,7 +130,7 @@ class AzureContainer:
             size=properties.size,
             content_type=properties.content_settings.content_type or "application/octet-stream",
             calls=self._calls,
-            connection=self._connection,
+            transport=self._transport,
         )
 
     async def delete(self, name: str) -> None:
@@ -178,18 +183,20 @@ class AzureContent:
     size: int
     content_type: str
     calls: _StorageCalls
-    connection: Connection
+    transport: httpx2.AsyncBaseTransport
 
     async def pieces(self) -> AsyncGenerator[Buffer]:
         """Its bytes as they come. Raises StoreUnavailable."""
-        async with AsyncExitStack() as stack:
-            request = HttpRequest(method="GET", url=self.url, headers={})
-            response = await self.calls.bounded(lambda: stack.enter_async_context(self.connection.send(request)))
-            if response.status != 200:
-                self.calls.fail(f"it answered {response.status} to reading a blob", perhaps_done=False)
-            pieces = await stack.enter_async_context(aclosing(response.pieces()))
-            while (piece := await self.calls.bounded(lambda: anext(pieces, None))) is not None:
-                yield piece
+        request = new_request("GET", self.url, {}, timeout=CONNECT_TIMEOUT)
+        response = await self.calls.bounded(lambda: self.transport.handle_async_request(request))
+        try:
+            if response.status_code != 200:
+                self.calls.fail(f"it answered {response.status_code} to reading a blob", perhaps_done=False)
+            async with aclosing(iterate_body(response)) as pieces:
+                while (piece := await self.calls.bounded(lambda: anext(pieces, None))) is not None:
+                    yield piece
+        finally:
+            await response.aclose()
 
 
 class _NotFound(Exception):
@@ -220,8 +227,9 @@ class _StorageCalls:
             yield
         except ResourceNotFoundError:
             raise _NotFound from None
-        except (NotSent, Lost) as error:
-            self.fail(f"the connection to it broke ({error})", perhaps_done=isinstance(error, Lost))
+        except httpx2.RequestError as error:
+            words = f"the connection to it broke ({type(error).__name__})"
+            self.fail(words, perhaps_done=not isinstance(error, NOT_SENT))
         except TimeoutError:
             self.fail(f"it does not answer within {self._seconds:g} s", perhaps_done=True)
         except AzureError as error:

@@ -12,11 +12,12 @@ from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient
 
 from adapters.azure_storage.errors import Outage, describe_error, error_code
-from adapters.azure_storage.transport import ConnectionTransport, library_credential
+from adapters.azure_storage.transport import AzureTransport, library_credential
 from core.storage.tables import StoreUnavailable
 
 if TYPE_CHECKING:
-    from core.azure_openai.connection import Connection
+    import httpx2
+
     from core.azure_openai.token_source import TokenSource
     from core.storage.account import StorageAccount
 
@@ -30,7 +31,7 @@ class AzureQueues:
     def __init__(
         self,
         account: StorageAccount,
-        connection: Connection,
+        transport: httpx2.AsyncBaseTransport,
         tokens: TokenSource,
         *,
         prefix: str = "",
@@ -41,7 +42,7 @@ class AzureQueues:
             raise ValueError("the account has no address of queues")
         self._address = account.queues
         self._credential = library_credential(account, tokens)
-        self._transport = ConnectionTransport(connection)
+        self._transport = AzureTransport(transport)
         self._prefix = prefix
         self._seconds = seconds
         self._outage = Outage(_log)

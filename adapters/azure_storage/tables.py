@@ -19,14 +19,15 @@ from msgspec.structs import replace
 
 from adapters.azure_storage.errors import NO_TABLE, TABLE_IS_THERE, Outage, describe_error, error_code, race_error
 from adapters.azure_storage.rows import make_entity, parse_entity
-from adapters.azure_storage.transport import ConnectionTransport, library_credential
+from adapters.azure_storage.transport import AzureTransport, library_credential
 from core.storage.table_rules import check_changes, check_key, check_limit, check_name
 from core.storage.tables import MAX_ROWS_PER_PAGE, Delete, Insert, Page, Put, Replace, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from core.azure_openai.connection import Connection
+    import httpx2
+
     from core.azure_openai.token_source import TokenSource
     from core.storage.account import StorageAccount
     from core.storage.tables import Change, Row
@@ -47,7 +48,7 @@ class AzureTables:
     def __init__(
         self,
         account: StorageAccount,
-        connection: Connection,
+        transport: httpx2.AsyncBaseTransport,
         tokens: TokenSource,
         *,
         prefix: str = "",
@@ -62,7 +63,7 @@ class AzureTables:
             raise ValueError("the account has no address of tables")
         self._address = account.tables
         self._credential = library_credential(account, tokens)
-        self._transport = ConnectionTransport(connection)
+        self._transport = AzureTransport(transport)
         self._prefix = prefix
         self._seconds = seconds
         self._outage = Outage(_log)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx2
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
@@ -18,20 +18,23 @@ from azure.core.rest import HttpRequest as AzureRequest
 from azure.core.utils import case_insensitive_dict
 from yarl import URL
 
-from core.azure_openai.connection import HttpRequest, Lost, NotSent, NoTurn
 from core.azure_openai.token_source import NoToken
+from core.http import NOT_SENT, BodyTooLong, new_request, open_response, read_body
 from core.storage.account import AccountKey, SharedAccess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-    from core.azure_openai.connection import Connection
     from core.azure_openai.token_source import TokenSource
     from core.storage.account import StorageAccount
 
 MAX_BYTES: Final = 16 << 20
 """Of an answer: a page has 4 MiB at most (Azure Table Storage docs, "query timeout and pagination"), before escapes."""
+
+
+CONNECT_TIMEOUT: Final = httpx2.Timeout(None, connect=5.0, pool=5.0).as_dict()
+"""In seconds: where storage cannot be reached by then, it is known that nothing was done. Who asks bounds the rest."""
 
 
 class WholeResponse(AsyncHttpResponse):
@@ -76,11 +79,11 @@ class WholeBody(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
 
-class ConnectionTransport(AsyncHttpTransport[AzureRequest, WholeResponse]):
-    """azure-core's transport over the port. It owns nothing: whoever made the connection closes it."""
+class AzureTransport(AsyncHttpTransport[AzureRequest, WholeResponse]):
+    """azure-core's transport over httpx2's. It owns nothing: whoever made that one closes it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
+        self._transport = transport
         # azure-core writes a line with the address, and with the row's key in it, for every request.
         logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
 
@@ -89,22 +92,20 @@ class ConnectionTransport(AsyncHttpTransport[AzureRequest, WholeResponse]):
 
         Raises ServiceRequestError where it was surely not sent, ServiceResponseError where it may have been.
         """
-        body = bytearray()
         try:
-            async with self._connection.send(_request(request)) as response, aclosing(response.pieces()) as pieces:
-                async for piece in pieces:
-                    body += piece
-                    if len(body) > MAX_BYTES:
-                        raise ServiceResponseError(f"the answer is longer than {MAX_BYTES} bytes")
-        except NotSent as error:
-            raise ServiceRequestError(str(error)) from None
-        except Lost as error:
+            async with open_response(self._transport, _request(request)) as response:
+                body = await read_body(response, MAX_BYTES)
+        except NOT_SENT as error:
+            raise ServiceRequestError(type(error).__name__) from None
+        except httpx2.RequestError as error:
+            raise ServiceResponseError(type(error).__name__) from None
+        except BodyTooLong as error:
             raise ServiceResponseError(str(error)) from None
         if "x-ms-request-id" not in response.headers:
             # Azure Storage gives every answer one (REST reference, "common response headers"). Its library would read
             # a proxy's page as if it were a row.
-            raise ServiceResponseError(f"something else answered in its place, with status {response.status}")
-        return WholeResponse(request, response.status, response.headers, bytes(body))
+            raise ServiceResponseError(f"something else answered in its place, with status {response.status_code}")
+        return WholeResponse(request, response.status_code, response.headers, body)
 
     async def open(self) -> None:
         """There is nothing to open."""
@@ -116,15 +117,16 @@ class ConnectionTransport(AsyncHttpTransport[AzureRequest, WholeResponse]):
         """There is nothing to close."""
 
 
-def _request(request: AzureRequest) -> HttpRequest:
+def _request(request: AzureRequest) -> httpx2.Request:
     body = request.content or b""
-    return HttpRequest(
-        method=request.method,
+    return new_request(
+        request.method,
         # The signature is made of the path as yarl writes it (azure-data-tables, SharedKeyCredentialPolicy).
-        url=str(URL(request.url)),
-        # How long the body is, the connection says.
-        headers={name: value for name, value in request.headers.items() if name.lower() != "content-length"},
-        body=body.encode() if isinstance(body, str) else bytes(body),
+        str(URL(request.url)),
+        # How long the body is, the transport says.
+        {name: value for name, value in request.headers.items() if name.lower() != "content-length"},
+        body.encode() if isinstance(body, str) else bytes(body),
+        timeout=CONNECT_TIMEOUT,
     )
 
 
@@ -138,7 +140,7 @@ class IdentityCredential:
         """Give a token that is valid now; what it is for, its source knows. Raises ServiceRequestError."""
         try:
             token = await self._tokens.token()
-        except (NoToken, NoTurn) as reason:
+        except NoToken as reason:
             raise ServiceRequestError(f"no token for it: {reason}") from None
         # Its source keeps and renews it. For azure-core it ends at once: it need not keep it a second time.
         return AccessToken(token.reveal(), expires_on=0)

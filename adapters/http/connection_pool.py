@@ -45,7 +45,7 @@ class ConnectionPool:
         self._keepalive_seconds = keepalive_seconds
         self._free = asyncio.Semaphore(max_connections)
         self._open: set[Http1Protocol] = set()
-        self._connecting = 0
+        self._dials: set[asyncio.Future[None]] = set()
         self._idle: dict[Http1Protocol, tuple[Origin, asyncio.TimerHandle]] = {}
         """Unused connections, the last used last, and what closes each when it is too old."""
         self._is_closed = False
@@ -86,6 +86,7 @@ class ConnectionPool:
         self._is_closed = True
         for connection in self._open:
             connection.abort()
+        await asyncio.gather(*self._dials, return_exceptions=True)
         await asyncio.sleep(0)  # in the loop's next turn their sockets are closed
 
     async def _kept(self, origin: Origin) -> Http1Protocol | None:
@@ -104,12 +105,27 @@ class ConnectionPool:
         return None
 
     async def _connect(self, origin: Origin, seconds: float | None) -> Http1Protocol:
-        if self._idle and len(self._open) + self._connecting >= self._max:
+        if self._idle and len(self._open) + len(self._dials) >= self._max:
             oldest = next(iter(self._idle))
             self._forget(oldest)
             oldest.abort()
         connection = Http1Protocol(self._buffer, self._on_lost)
-        self._connecting += 1
+        # A task of its own: when it is cancelled, asyncio's race of addresses may drop a socket that is connected.
+        dial = asyncio.ensure_future(self._dial(connection, origin, seconds))
+        self._dials.add(dial)
+        dial.add_done_callback(self._dials.discard)
+        try:
+            await asyncio.shield(dial)
+        except asyncio.CancelledError:
+            connection.abort()  # once it is there
+            raise
+        if self._is_closed or not connection.is_open:
+            connection.abort()
+            raise httpx2.ConnectError("the connection was closed before it was used")
+        self._open.add(connection)
+        return connection
+
+    async def _dial(self, connection: Http1Protocol, origin: Origin, seconds: float | None) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.get_running_loop().create_connection(
@@ -126,13 +142,6 @@ class ConnectionPool:
             if isinstance(error, OSError | UnicodeError):  # what TLS has to say is an OSError, too
                 raise httpx2.ConnectError(type(error).__name__) from None
             raise
-        finally:
-            self._connecting -= 1
-        if self._is_closed or not connection.is_open:
-            connection.abort()
-            raise httpx2.ConnectError("the connection was closed before it was used")
-        self._open.add(connection)
-        return connection
 
     @cached_property
     def _buffer(self) -> memoryview:

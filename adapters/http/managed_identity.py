@@ -7,27 +7,25 @@ api-version 2019-08-01): one HTTP call, where azure-identity would cost 330 ms a
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+import httpx2
 import orjson
 from msgspec import Struct
 
-from core.azure_openai.connection import HttpRequest, Lost, NotSent, NoTurn
 from core.azure_openai.token_source import AZURE_OPENAI, NoToken
 from core.domain.secret import Secret
+from core.http import BodyTooLong, new_request, open_response, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from core.azure_openai.connection import Connection
 
 RENEWED_BEFORE_SECONDS: Final = 300.0
 """A token is renewed this long before it ends; until then an outage of the endpoint does no harm."""
 
 _SECONDS_FOR_A_TOKEN: Final = 10.0
-_MOST_BYTES: Final = 65_536
+_MAX_BYTES: Final = 65_536
 
 
 class _Token(Struct, frozen=True):
@@ -40,7 +38,7 @@ class ManagedIdentity:
 
     def __init__(
         self,
-        connection: Connection,
+        transport: httpx2.AsyncBaseTransport,
         *,
         endpoint: str,
         header: Secret,
@@ -54,7 +52,7 @@ class ManagedIdentity:
             query["client_id"] = client_id
         self._url = f"{endpoint}?{urlencode(query)}"
         self._header = header
-        self._connection = connection
+        self._transport = transport
         self._time = time
         self._token: _Token | None = None
         self._renewing: asyncio.Task[_Token] | None = None
@@ -68,10 +66,10 @@ class ManagedIdentity:
             self._renewing.add_done_callback(self._has_renewed)
         try:
             return (await asyncio.shield(self._renewing)).value
-        except (NoToken, NoTurn) as failure:
+        except NoToken as failure:
             if (held := self._fresh(0)) is not None:
                 return held
-            raise type(failure)(str(failure)) from None  # one of its own for each caller that shares the failure
+            raise NoToken(str(failure)) from None  # one of its own for each caller that shares the failure
 
     def _has_renewed(self, task: asyncio.Task[_Token]) -> None:
         self._renewing = None
@@ -94,20 +92,16 @@ class ManagedIdentity:
         return None
 
     async def _fetch(self) -> _Token:
-        request = HttpRequest(method="GET", url=self._url, headers={"x-identity-header": self._header.reveal()})
-        body = bytearray()
+        request = new_request("GET", self._url, {"x-identity-header": self._header.reveal()})
         try:
-            async with self._connection.send(request) as response, aclosing(response.pieces()) as pieces:
-                async for piece in pieces:
-                    body += piece
-                    if len(body) > _MOST_BYTES:
-                        break
-        except NoTurn:
-            raise  # that says nothing of the endpoint
-        except (NotSent, Lost) as error:
-            raise NoToken(f"the identity endpoint cannot be reached ({error})") from None
-        if response.status != 200:
-            raise NoToken(f"the identity endpoint answered {response.status}")
+            async with open_response(self._transport, request) as response:
+                body = await read_body(response, _MAX_BYTES)
+        except httpx2.RequestError as error:
+            raise NoToken(f"the identity endpoint cannot be reached ({type(error).__name__})") from None
+        except BodyTooLong:
+            raise NoToken("the identity endpoint's answer cannot be read") from None
+        if response.status_code != 200:
+            raise NoToken(f"the identity endpoint answered {response.status_code}")
         try:
             answer = orjson.loads(body)
             value, ends_at = answer["access_token"], float(answer["expires_on"])

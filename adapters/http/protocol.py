@@ -106,6 +106,8 @@ class Http1Protocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport, connected and past its handshake."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._is_over:  # nobody waits for it any more
+            self._close()
         self.last_used = asyncio.get_running_loop().time()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- asyncio's signature

@@ -1,4 +1,4 @@
-"""The transports that GATEWAY_HTTP_TRANSPORT chooses from, made alike."""
+"""The transports that an app has, of the kind that GATEWAY_HTTP_TRANSPORT names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import httpx2
+from msgspec import Struct
 
 from adapters.http.transport import Http1Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+MAX_CALLS: Final = 256
+"""To all targets together at once, for each instance; and as many to Azure Storage, where each takes milliseconds."""
+MAX_CALLS_FOR_KEYS: Final = 8
+"""For tokens of the app's identity, and for the keys of JWTs. Callers share one request for each of them."""
 KEEPALIVE_SECONDS: Final = 30.0
 """How long an unused connection is kept. Shorter than Azure's own limit (4 minutes), so that it is rarely the server
 that ends one just as it is used again: such an end cannot be told from a lost picture."""
@@ -42,9 +47,35 @@ TRANSPORTS: Final[Mapping[str, Callable[[httpx2.Limits], httpx2.AsyncBaseTranspo
 }
 
 
-def make_transport(kind: str, *, max_connections: int) -> httpx2.AsyncBaseTransport:
-    """Make a transport with a pool of its own; `kind` is one of TRANSPORTS."""
-    limits = httpx2.Limits(
-        max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=KEEPALIVE_SECONDS
+class Transports(Struct, frozen=True, kw_only=True):
+    """A transport for each purpose: calls that wait for images take no connection from what else is asked."""
+
+    azure_openai: httpx2.AsyncBaseTransport
+    storage: httpx2.AsyncBaseTransport
+    identity: httpx2.AsyncBaseTransport
+    jwks: httpx2.AsyncBaseTransport
+
+    async def aclose(self) -> None:
+        """Close every connection of all."""
+        for transport in (self.azure_openai, self.storage, self.identity, self.jwks):
+            await transport.aclose()
+
+
+def make_transports(kind: str) -> Transports:
+    """Make all transports, each with a pool of its own; `kind` is one of TRANSPORTS."""
+
+    def make(max_connections: int) -> httpx2.AsyncBaseTransport:
+        return TRANSPORTS[kind](
+            httpx2.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=max_connections,
+                keepalive_expiry=KEEPALIVE_SECONDS,
+            )
+        )
+
+    return Transports(
+        azure_openai=make(MAX_CALLS),
+        storage=make(MAX_CALLS),
+        identity=make(MAX_CALLS_FOR_KEYS),
+        jwks=make(MAX_CALLS_FOR_KEYS),
     )
-    return TRANSPORTS[kind](limits)

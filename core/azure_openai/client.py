@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import aclosing
+from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+import httpx2
 import orjson
 from msgspec import Struct
 
 from core.azure_openai import response_outcome
-from core.azure_openai.connection import HttpRequest, Lost, NoTime, NotSent, NoTurn
 from core.azure_openai.response_reader import (
-    Patience,
-    Time,
+    Timeouts,
     is_event_stream,
     receive_error,
     receive_stream,
     receive_whole,
+    rejoin,
+    timeout_reason,
 )
+from core.azure_openai.sending import Sending
 from core.azure_openai.token_source import NoToken
 from core.azure_openai.url_images import with_base64
+from core.deadline import Deadline
 from core.domain.loopback import is_loopback
 from core.domain.outcome import Failure, FailureReason, Outcome, Success, UpstreamError
+from core.http import iterate_body, new_request
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from core.azure_openai.connection import Connection, HttpResponse, Sending
     from core.azure_openai.response_reader import Show
     from core.azure_openai.token_source import TokenSource
     from core.deployments.catalogue import Target
     from core.deployments.parameters import UpstreamBody
-
-SECONDS_TO_A_TURN: Final = 1.0
-"""After how long a caller may come again who found all connections in use."""
-
-_BUSY: Final = Failure(reason=FailureReason.NO_TURN, retry_after=SECONDS_TO_A_TURN)
 
 
 class AttemptRequest(Struct, frozen=True, kw_only=True):
@@ -55,8 +53,8 @@ class AttemptRequest(Struct, frozen=True, kw_only=True):
     """When the attempt must have ended, on the monotonic clock."""
     begins_by: float = inf
     """From when on it is not sent any more."""
-    patience: Patience | None = None
-    """In the place of the usual one."""
+    timeouts: Timeouts | None = None
+    """In the place of the usual ones."""
 
 
 class AzureOpenAI:
@@ -64,54 +62,57 @@ class AzureOpenAI:
 
     def __init__(
         self,
-        connection: Connection,
+        transport: httpx2.AsyncBaseTransport,
         tokens: TokenSource,
         *,
         clock: Callable[[], float],
         now: Callable[[], dt.datetime],
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         """`clock` is monotonic, in seconds; `now` is the wall clock, in UTC."""
-        self._connection = connection
+        self._transport = transport
         self._tokens = tokens
         self._clock = clock
         self._now = now
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
 
-    async def attempt(self, ask: AttemptRequest, show: Show, sending: Sending) -> Outcome:
+    async def attempt(self, ask: AttemptRequest, show: Show, on_send: Callable[[], None]) -> Outcome:
         """Show the partial images as they come, and give the outcome. Only cancellation is raised.
 
-        `sending` is called before the request goes out: until then the attempt costs nothing.
+        `on_send` is called before the request goes out: until then the attempt costs nothing.
         """
-        time = Time(clock=self._clock, ends_at=ask.ends_at)
-        credential = await self._credential(ask.target, time)
+        deadline = Deadline(self._clock, ask.ends_at)
+        credential = await self._credential(ask.target, deadline)
         if isinstance(credential, Failure):
             return credential
-        patience = ask.patience or self._patience
-        departure = _Departure(time, ask.begins_by, patience.first_byte, sending)
-        async with AsyncExitStack() as stack:
-            call = self._connection.send(_request(ask, credential), departure.limit, departure.sending)
-            response = await _begun(call, time, stack)
-            if isinstance(response, Failure):
-                return response
-            if response.status // 100 != 2:
-                seconds = self._clock() - departure.at
-                body = await receive_error(response, time)
-                return response_outcome.read_error(
-                    response.status, response.headers, body, seconds=seconds, now=self._now()
-                )
-            outcome = await _received(ask, response, time, patience, show)
-        return await self._finished(ask, outcome, time)
+        timeouts = ask.timeouts or self._timeouts
+        sending = Sending(deadline, timeouts, begins_by=ask.begins_by, on_send=on_send)
+        response = await sending.head(self._transport, lambda: _request(ask, credential, sending))
+        if isinstance(response, Failure):
+            return response
+        try:
+            async with aclosing(iterate_body(response)) as body:
+                if response.status_code // 100 != 2:
+                    seconds = self._clock() - sending.sent_at
+                    return response_outcome.read_error(
+                        response.status_code,
+                        response.headers,
+                        await receive_error(body, deadline),
+                        seconds=seconds,
+                        now=self._now(),
+                    )
+                outcome = await _received(ask, response, body, deadline, idle_seconds=timeouts.idle, show=show)
+        finally:
+            await response.aclose()
+        return await self._finished(ask, outcome, deadline)
 
-    async def _credential(self, target: Target, time: Time) -> dict[str, str] | Failure:
+    async def _credential(self, target: Target, deadline: Deadline) -> dict[str, str] | Failure:
         """The header that says who asks; or the failure where there is no token for it."""
         if target.key is not None:
             return {"api-key": target.key.reveal()}
         try:
-            async with time.limit():
+            async with deadline.phase():
                 token = await self._tokens.token()
-        except NoTurn:
-            return _BUSY
         except NoToken as failure:
             # For the operator's log; the caller is told no more than that there is none.
             return Failure(reason=FailureReason.NO_TOKEN, error=UpstreamError(message=str(failure)))
@@ -119,87 +120,59 @@ class AzureOpenAI:
             return Failure(reason=FailureReason.NO_TIME)
         return {"authorization": f"Bearer {token.reveal()}"}
 
-    async def _finished(self, ask: AttemptRequest, outcome: Outcome, time: Time) -> Outcome:
+    async def _finished(self, ask: AttemptRequest, outcome: Outcome, deadline: Deadline) -> Outcome:
         """Turn URLs into base64 where the caller asked for that and the model gives URLs only."""
         if not isinstance(outcome, Success) or ask.body.wants != "b64_json":
             return outcome
         loopback = is_loopback(urlsplit(ask.target.endpoint).hostname or "")
         try:
-            async with time.limit():
-                return await with_base64(outcome, self._connection, loopback=loopback)
+            async with deadline.phase():
+                return await with_base64(outcome, self._transport, loopback=loopback)
         except TimeoutError:
             return outcome
 
 
-class _Departure:
-    """The moment in which a request goes out: how long may be waited for it, and from then on for the answer."""
-
-    def __init__(self, time: Time, begins_by: float, seconds: float, sending: Sending) -> None:
-        """`seconds` are for both together."""
-        self.at = 0.0
-        """On the monotonic clock; 0: not yet."""
-        self._clock = time.clock
-        self._begins_by = begins_by
-        self._left = time.until(seconds)
-        self._sending = sending
-
-    def limit(self) -> float:
-        """How long may be waited from now on, in seconds."""
-        left = self._left()
-        return left if self.at else min(left, max(0.0, self._begins_by - self._clock()))
-
-    def sending(self) -> None:
-        """Note that it goes out."""
-        self.at = self._clock()
-        self._sending()
-
-
-async def _begun(
-    call: AbstractAsyncContextManager[HttpResponse], time: Time, stack: AsyncExitStack
-) -> HttpResponse | Failure:
-    """Wait for the head of the answer; or say why there is none.
-
-    Here alone an attempt can come to have surely not been sent: later it may have been paid for.
-    """
-    try:
-        return await stack.enter_async_context(call)
-    except NoTurn:
-        return _BUSY
-    except NoTime:
-        return Failure(reason=FailureReason.NO_TIME)
-    except NotSent:
-        return Failure(reason=FailureReason.UNREACHABLE)
-    except Lost:
-        return Failure(reason=FailureReason.CUT_SHORT)
-    except TimeoutError:
-        return Failure(reason=time.reason(FailureReason.NO_FIRST_BYTE))
-
-
-async def _received(ask: AttemptRequest, response: HttpResponse, time: Time, patience: Patience, show: Show) -> Outcome:
+async def _received(
+    ask: AttemptRequest,
+    response: httpx2.Response,
+    body: AsyncGenerator[bytes],
+    deadline: Deadline,
+    *,
+    idle_seconds: float,
+    show: Show,
+) -> Outcome:
     """Read a 2xx answer, stream or not."""
     try:
-        is_stream, response = await is_event_stream(response, time, patience, asked=ask.body.streams)
-    except (Lost, TimeoutError) as error:
-        reason = FailureReason.CUT_SHORT if isinstance(error, Lost) else time.reason(FailureReason.WENT_SILENT)
-        return Failure(reason=reason, status=response.status, relayed=response_outcome.relayed(response.headers))
-    if is_stream:
-        return await receive_stream(response, time, patience, images=ask.images, show=show)
-    return await receive_whole(response, time, images=ask.images)
+        is_stream, read = await is_event_stream(response, body, deadline.within(idle_seconds), asked=ask.body.streams)
+    except (httpx2.RequestError, TimeoutError) as error:
+        is_late = isinstance(error, TimeoutError)
+        reason = timeout_reason(deadline, FailureReason.WENT_SILENT) if is_late else FailureReason.CUT_SHORT
+        return Failure(reason=reason, status=response.status_code, relayed=response_outcome.relayed(response.headers))
+    async with aclosing(rejoin(read, body)) as whole:
+        if is_stream:
+            return await receive_stream(response, whole, deadline, idle_seconds, images=ask.images, show=show)
+        return await receive_whole(response, whole, deadline, images=ask.images)
 
 
-def _request(ask: AttemptRequest, credential: Mapping[str, str]) -> HttpRequest:
+@lru_cache  # a deployment's URL is the same for every call
+def _url(endpoint: str, deployment: str, version: str) -> httpx2.URL:
+    return httpx2.URL(
+        f"{endpoint}/openai/deployments/{quote(deployment, safe='')}/images/generations"
+        f"?api-version={quote(version, safe='')}"
+    )
+
+
+def _request(ask: AttemptRequest, credential: Mapping[str, str], sending: Sending) -> httpx2.Request:
     target = ask.target
-    version = quote(target.api_version(ask.api_version), safe="")
-    name = quote(target.deployment, safe="")
-    return HttpRequest(
-        url=f"{target.endpoint}/openai/deployments/{name}/images/generations?api-version={version}",
-        headers={
+    return new_request(
+        "POST",
+        _url(target.endpoint, target.deployment, target.api_version(ask.api_version)),
+        {
             **credential,
             "content-type": "application/json",
             "accept": "text/event-stream, application/json" if ask.body.streams else "application/json",
-            "accept-encoding": "identity",  # base64 in, base64 out: nothing to be unpacked and packed again
-            "user-agent": "azure-openai-image-gateway",
             "x-ms-client-request-id": ask.event_id,
         },
-        body=orjson.dumps(ask.body.fields),
+        orjson.dumps(ask.body.fields),
+        **sending.extensions(),
     )

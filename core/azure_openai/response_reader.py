@@ -9,20 +9,20 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+import httpx2
 from msgspec import Struct
 from msgspec.structs import replace
 
 from core.azure_openai import response_outcome
-from core.azure_openai.connection import Lost
 from core.azure_openai.sse import Event, EventReader, StreamTooLong
 from core.domain.image_json import BOM, ImageJson, ImageJsonParser, InvalidImageJson
 from core.domain.image_response import COMPLETED, ERROR, PARTIAL
 from core.domain.outcome import Failure, FailureReason, Outcome, UpstreamPartial
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from core.azure_openai.connection import HttpResponse, Limit
+    from core.deadline import Deadline
 
     Show = Callable[[UpstreamPartial], Awaitable[None]]
     """Takes a partial image; it returns when more is wanted."""
@@ -49,60 +49,39 @@ _NOTHING: Final = frozenset({b"", b"[DONE]"})
 """Data that says nothing; with the second, OpenAI's other streams end."""
 
 
-class Patience(Struct, frozen=True, kw_only=True):
+class Timeouts(Struct, frozen=True, kw_only=True):
     """How long each part of an attempt may take, in seconds."""
 
+    connect: float = 5.0
+    """Until a connection is free, and again until a new one is there (`GATEWAY_CONNECT_SECONDS`)."""
     first_byte: float = 200.0
     """Until the head of the answer has come (`GATEWAY_FIRST_BYTE_SECONDS`)."""
     idle: float = 90.0
     """Between two pieces of a stream (`GATEWAY_IDLE_SECONDS`)."""
 
 
-class Time(Struct, frozen=True, kw_only=True):
-    """The time that an attempt has left."""
-
-    clock: Callable[[], float]
-    ends_at: float
-
-    def left(self, seconds: float | None = None) -> float:
-        """How long may be waited: what is left of the attempt, and at most `seconds`."""
-        left = max(0.0, self.ends_at - self.clock())
-        return left if seconds is None else min(left, seconds)
-
-    def until(self, seconds: float) -> Limit:
-        """Bound several waits together, as `left` bounds one from now on."""
-        ends_at = min(self.ends_at, self.clock() + seconds)
-        return lambda: max(0.0, ends_at - self.clock())
-
-    def limit(self, seconds: float | None = None) -> asyncio.Timeout:
-        """Bound a wait by what is left of the attempt, and by `seconds`."""
-        return asyncio.timeout(self.left(seconds))
-
-    def reason(self, otherwise: FailureReason) -> FailureReason:
-        """Why a wait ended: the attempt's time is over, or else its own limit was reached."""
-        return FailureReason.TIMED_OUT if self.clock() >= self.ends_at else otherwise
-
-
-async def receive_error(response: HttpResponse, time: Time) -> bytes:
+async def receive_error(body: AsyncGenerator[bytes], deadline: Deadline) -> bytes:
     """Read as much of an error's body as comes: its status has said the most."""
-    body = bytearray()
+    read = bytearray()
     try:
-        async with aclosing(response.pieces()) as pieces, time.limit(SECONDS_FOR_AN_ERROR):
-            async for piece in pieces:
-                body += piece
-                if len(body) > MAX_ERROR_BYTES:
+        async with deadline.phase(SECONDS_FOR_AN_ERROR):
+            async for piece in body:
+                read += piece
+                if len(read) > MAX_ERROR_BYTES:
                     break
-    except (Lost, TimeoutError):
-        return bytes(body)
-    return bytes(body)
+    except (httpx2.RequestError, TimeoutError):
+        return bytes(read)
+    return bytes(read)
 
 
-async def receive_whole(response: HttpResponse, time: Time, *, images: int) -> Outcome:
+async def receive_whole(
+    response: httpx2.Response, body: AsyncGenerator[bytes], deadline: Deadline, *, images: int
+) -> Outcome:
     """Read an answer that is JSON. Of more pictures than `images`, the rest is not looked at."""
     parser = ImageJsonParser(images)
     work = _Work()
     try:
-        async with aclosing(response.pieces(time.left)) as pieces:
+        async with aclosing(_timed(body, deadline)) as pieces:
             async for piece in pieces:
                 parser.feed(piece)
                 await work.done(len(piece))
@@ -113,11 +92,11 @@ async def receive_whole(response: HttpResponse, time: Time, *, images: int) -> O
         answer = parser.document()
     except InvalidImageJson:
         return _failed(FailureReason.UNREADABLE, response)
-    except Lost:
+    except httpx2.RequestError:
         return _failed(FailureReason.CUT_SHORT, response)
     except TimeoutError:
         return _failed(FailureReason.TIMED_OUT, response)
-    return response_outcome.read_answer(response.status, response.headers, answer, images=images)
+    return response_outcome.read_answer(response.status_code, response.headers, answer, images=images)
 
 
 class _Work:
@@ -134,12 +113,20 @@ class _Work:
             await asyncio.sleep(0)
 
 
-async def receive_stream(response: HttpResponse, time: Time, patience: Patience, *, images: int, show: Show) -> Outcome:
+async def receive_stream(
+    response: httpx2.Response,
+    body: AsyncGenerator[bytes],
+    deadline: Deadline,
+    idle_seconds: float,
+    *,
+    images: int,
+    show: Show,
+) -> Outcome:
     """Read a stream: show its partial images as they come, and give its outcome."""
     completed: list[ImageJson] = []
     has_drawn = False
     try:
-        async with aclosing(_events(response, time, patience)) as events:
+        async with aclosing(_events(body, deadline, idle_seconds)) as events:
             async for event in events:
                 read = _read_event(event, response, has_drawn=has_drawn)
                 if isinstance(read, Failure):
@@ -152,20 +139,25 @@ async def receive_stream(response: HttpResponse, time: Time, patience: Patience,
                 elif read is not None:
                     completed.append(read)
                     if len(completed) >= images:
-                        if not response.is_whole:
-                            await _await_end(events)
+                        await _await_end(events)
                         break
                 del event, read  # megabytes, and the next one may be long in coming
-    except (Lost, TimeoutError) as error:
+    except (httpx2.RequestError, TimeoutError) as error:
         if not completed:
-            silent = isinstance(error, TimeoutError)
-            return _failed(time.reason(FailureReason.WENT_SILENT) if silent else FailureReason.CUT_SHORT, response)
+            is_silent = isinstance(error, TimeoutError)
+            reason = timeout_reason(deadline, FailureReason.WENT_SILENT) if is_silent else FailureReason.CUT_SHORT
+            return _failed(reason, response)
     # What is finished has been paid for: of several pictures, those that came are kept.
     return response_outcome.read_completed(completed, response.headers)
 
 
+def timeout_reason(deadline: Deadline, otherwise: FailureReason) -> FailureReason:
+    """Why a wait ended: the attempt's time is over, or else its own limit was reached."""
+    return FailureReason.TIMED_OUT if deadline.is_over else otherwise
+
+
 def _read_event(
-    event: Event, response: HttpResponse, *, has_drawn: bool
+    event: Event, response: httpx2.Response, *, has_drawn: bool
 ) -> UpstreamPartial | ImageJson | Failure | None:
     """What an event says: a partial image, a finished one (its document), a failure, or nothing that counts."""
     document = event.document
@@ -182,60 +174,56 @@ def _read_event(
 
 
 async def is_event_stream(
-    response: HttpResponse, time: Time, patience: Patience, *, asked: bool
-) -> tuple[bool, HttpResponse]:
-    """Tell whether an answer is a stream of events, and give it to be read from its start.
+    response: httpx2.Response, body: AsyncGenerator[bytes], deadline: Deadline, *, asked: bool
+) -> tuple[bool, bytes]:
+    """Tell whether an answer is a stream of events, and give what had to be read of it for that.
 
     The content type says so, but JSON has come as text/plain (user reports), so where it says neither, what was
-    asked and the first byte decide. Raises Lost or TimeoutError.
+    asked and the first byte decide. Raises RequestError or TimeoutError.
     """
     kind = response.headers.get("content-type", "").lower()
     if kind.startswith("text/event-stream"):
-        return True, response
+        return True, b""
     if not asked or "json" in kind:
-        return False, response
-    begun = _Begun(response, time.until(patience.idle))
-    read = begun.read
-    while not read.strip() and len(read) < MAX_BLANK_BYTES and (piece := await anext(begun.rest, None)) is not None:
-        read += piece
-    return not read.removeprefix(BOM).lstrip().startswith((b"{", b"<")), begun
+        return False, b""
+    read = bytearray()
+    async with deadline.phase():
+        while not read.strip() and len(read) < MAX_BLANK_BYTES and (piece := await anext(body, None)) is not None:
+            read += piece
+    return not read.removeprefix(BOM).lstrip().startswith((b"{", b"<")), bytes(read)
 
 
-class _Begun:
-    """An answer whose first bytes have been read already."""
-
-    def __init__(self, response: HttpResponse, limit: Limit) -> None:
-        """`limit` is for what is read before somebody asks for its pieces."""
-        self._response = response
-        self._limit = limit
-        self.read = bytearray()
-        self.rest = response.pieces(lambda: self._limit())  # noqa: PLW0108 -- which may be another one by then
-
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._response.headers
-
-    @property
-    def is_whole(self) -> bool:
-        return self._response.is_whole
-
-    async def pieces(self, limit: Limit | None = None) -> AsyncGenerator[bytes]:
-        self._limit = limit or self._limit
-        async with aclosing(self.rest):
-            yield bytes(self.read)
-            async for piece in self.rest:
-                yield piece
+async def rejoin(read: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """A body of which something has been read already, from its start."""
+    if read:
+        yield read
+    async for piece in rest:
+        yield piece
 
 
-async def _events(response: HttpResponse, time: Time, patience: Patience) -> AsyncGenerator[Event]:
-    """Yield the events of a stream. Raises Lost or TimeoutError."""
+async def _timed(
+    body: AsyncGenerator[bytes], deadline: Deadline, seconds: float | None = None
+) -> AsyncGenerator[bytes]:
+    """Wait for each piece as long as the deadline and `seconds` allow. Raises TimeoutError.
+
+    One that comes as the time ends is still taken; after it only what need not be waited for.
+    """
+    was_over = False
+    while True:
+        is_over = deadline.is_over
+        async with asyncio.timeout(0) if was_over else deadline.phase(seconds):
+            piece = await anext(body, None)
+        if piece is None:
+            return
+        yield piece
+        was_over = is_over
+
+
+async def _events(body: AsyncGenerator[bytes], deadline: Deadline, idle_seconds: float) -> AsyncGenerator[Event]:
+    """Yield the events of a stream. Raises RequestError or TimeoutError."""
     reader = EventReader()
     work = _Work()
-    async with aclosing(response.pieces(lambda: time.left(patience.idle))) as pieces:
+    async with aclosing(_timed(body, deadline, idle_seconds)) as pieces:
         async for piece in pieces:
             try:
                 for event in reader.feed(piece):
@@ -257,9 +245,9 @@ async def _await_end(events: AsyncGenerator[Event]) -> None:
         async with asyncio.timeout(SECONDS_TO_END):
             async for _ in events:
                 pass
-    except (TimeoutError, Lost):
+    except (TimeoutError, httpx2.RequestError):
         return
 
 
-def _failed(reason: FailureReason, response: HttpResponse) -> Failure:
-    return Failure(reason=reason, status=response.status, relayed=response_outcome.relayed(response.headers))
+def _failed(reason: FailureReason, response: httpx2.Response) -> Failure:
+    return Failure(reason=reason, status=response.status_code, relayed=response_outcome.relayed(response.headers))

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import binascii
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from core.azure_openai.connection import HttpRequest, Lost, NotSent
+import httpx2
+
 from core.domain.image_json import ImageJson, parse_image_json
 from core.domain.loopback import is_address, is_loopback
 from core.domain.outcome import Success
-
-if TYPE_CHECKING:
-    from core.azure_openai.connection import Connection
+from core.http import iterate_body, new_request, open_response
 
 MAX_BYTES: Final = 64 << 20
 """The largest picture that is fetched, in bytes."""
 
 
-async def with_base64(picture: Success, connection: Connection, *, loopback: bool) -> Success:
+async def with_base64(picture: Success, transport: httpx2.AsyncBaseTransport, *, loopback: bool) -> Success:
     """Give each item its `b64_json` in the place of its `url`.
 
     A picture that cannot be fetched keeps its `url`: it has been paid for and is not thrown away. `loopback` allows
@@ -34,7 +33,7 @@ async def with_base64(picture: Success, connection: Connection, *, loopback: boo
     for item in picture.answer.value["data"]:
         text = None
         if not item.get("b64_json") and _may_fetch(str(item.get("url")), loopback=loopback):
-            text = await _fetch(str(item["url"]), connection)
+            text = await _fetch(str(item["url"]), transport)
         if text is None:
             items.append(item)
             continue
@@ -55,14 +54,14 @@ def _may_fetch(url: str, *, loopback: bool) -> bool:
     return parts.scheme == "https" and parts.username is None and "." in host and not is_address(host)
 
 
-async def _fetch(url: str, connection: Connection) -> bytearray | None:
+async def _fetch(url: str, transport: httpx2.AsyncBaseTransport) -> bytearray | None:
     """Fetch a picture as base64 text, encoded piece by piece so that it is in memory once."""
     text = bytearray()
     rest = b""
-    request = HttpRequest(method="GET", url=url, headers={"accept": "image/*"})
     try:
-        async with connection.send(request) as response, aclosing(response.pieces()) as pieces:
-            if response.status != 200:
+        request = new_request("GET", url, {"accept": "image/*"})
+        async with open_response(transport, request) as response, aclosing(iterate_body(response)) as pieces:
+            if response.status_code != 200:
                 return None
             async for piece in pieces:
                 rest += piece
@@ -71,7 +70,7 @@ async def _fetch(url: str, connection: Connection) -> bytearray | None:
                 rest = rest[whole:]
                 if len(text) > MAX_BYTES * 4 // 3:
                     return None
-    except (NotSent, Lost):
+    except (httpx2.RequestError, httpx2.InvalidURL):
         return None
     text += binascii.b2a_base64(rest, newline=False)
     return text or None

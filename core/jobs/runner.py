@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from core.auth.authenticator import Authenticator
-    from core.azure_openai.response_reader import Patience
+    from core.azure_openai.response_reader import Timeouts
     from core.call import Accounting
     from core.deployments.catalogue import Catalogue
     from core.domain.request import ImageRequest
@@ -69,7 +69,7 @@ class JobRunner:
         events: EventPublisher,
         queues: Queues,
         job_seconds: float,
-        patience: Patience,
+        timeouts: Timeouts,
         clock: Callable[[], float],
         wait: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -84,7 +84,7 @@ class JobRunner:
         self._events = events
         self._queues = queues
         self._seconds = job_seconds
-        self._patience = patience
+        self._timeouts = timeouts
         self._clock = clock
         self._wait = wait
 
@@ -170,7 +170,7 @@ class JobRunner:
         await call.reserve_anew_unless_held(order.hold, seconds=self._seconds)
         await attempt.note_asked(call.hold)
         ends_at = self._clock() + self._seconds
-        time = GenerationTime(ends_at=ends_at, attempt_seconds=self._seconds, patience=self._patience)
+        time = GenerationTime(ends_at=ends_at, attempt_seconds=self._seconds, timeouts=self._timeouts)
         end = await call.generate(self._executor, time=time)
         return await ResponseBuilder(call, self._call_hosting(order, ends_at)).build(end)
 

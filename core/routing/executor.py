@@ -15,7 +15,7 @@ from core.routing.next_attempt import RetryPolicy, RoutingState, Stop, TryTarget
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.azure_openai.response_reader import Patience
+    from core.azure_openai.response_reader import Timeouts
     from core.deployments.catalogue import Target
     from core.deployments.route_plan import PlanStep, RoutePlan
     from core.routing.attempt_log import AttemptLog, AttemptSummary
@@ -85,7 +85,7 @@ class GenerationTime(Struct, frozen=True, kw_only=True):
     ends_at: float
     """When the whole call must have ended; from then on nothing more is asked."""
     attempt_seconds: float
-    patience: Patience | None = None
+    timeouts: Timeouts | None = None
     """With each attempt, in the place of the usual one."""
     overruns: bool = False
     """Whether an attempt that has begun may go on beyond the call's end: its outcome can be asked for again."""
@@ -156,7 +156,7 @@ class Executor:
                     event_id=event_id,
                     ends_at=time.end_of_attempt(began_at),
                     begins_by=time.ends_at - time.least_seconds(log.tried),
-                    patience=time.patience,
+                    timeouts=time.timeouts,
                 )
                 outcome = await self._watched(ask, key, window.of(step, log), log.sending)
                 log.end(step, move, outcome, began_at=began_at, now=self._clock())

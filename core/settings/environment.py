@@ -76,6 +76,15 @@ class Environment:
         self.errors.append(SettingsError(name, "is not a number in its range", cure))
         return default
 
+    def choice(self, name: str, *names: str) -> str:
+        """One of some names, the first where it is not set."""
+        text = self.text(name) or names[0]
+        if text not in names:
+            cure = f"give one of {', '.join(names)}, or leave it out"
+            self.errors.append(SettingsError(name, "is none that is known", cure))
+            return names[0]
+        return text
+
     def flag(self, name: str) -> bool:
         """A switch, off if it is not set."""
         text = (self.text(name) or "false").lower()

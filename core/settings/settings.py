@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.azure_openai.response_reader import Patience
+from core.azure_openai.response_reader import Timeouts
 from core.domain.secret import Secret
 from core.domain.settings_error import SettingsError, SeveralSettingsErrors
 from core.routing.executor import TimeLimits
@@ -39,9 +39,12 @@ MAX_URL_HOURS: Final = 7 * 24
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 """As browsers write it (Fetch standard, "Origin header"): in lower case, without the port that the scheme implies."""
+HTTP_TRANSPORTS: Final = ("built-in", "httpx2")
+"""The gateway's own transport, and httpx2's."""
+
 _JWT_KEYS: Final = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PUBLIC_KEY", "GATEWAY_JWT_JWKS_URL")
-_KNOWN_ELSEWHERE: Final = frozenset({"GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_TOKEN", "GATEWAY_HTTP_TRANSPORT"})
-"""Settings of the command line, and of the transport."""
+_KNOWN_ELSEWHERE: Final = frozenset({"GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_TOKEN"})
+"""Settings of the command line."""
 
 
 class JwtSettings(Struct, frozen=True, kw_only=True):
@@ -76,8 +79,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where state is kept; None: in this process only."""
     limits: TimeLimits
     policy: RetryPolicy
-    patience: Patience
-    connect_seconds: float
+    timeouts: Timeouts
+    http_transport: str
+    """One of HTTP_TRANSPORTS: what carries requests to Azure."""
     heartbeat_seconds: float
     linger_seconds: float
     """How long a generation goes on whose caller has left; 0: not at all."""
@@ -116,11 +120,12 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
             max_retries=env.whole("GATEWAY_MAX_RETRIES", 2, maximum=MAX_RETRIES),
             fallback_on_refusal=env.flag("GATEWAY_FALLBACK_ON_REFUSAL"),
         ),
-        patience=Patience(
+        timeouts=Timeouts(
+            connect=env.seconds("GATEWAY_CONNECT_SECONDS", 5),
             first_byte=env.seconds("GATEWAY_FIRST_BYTE_SECONDS", 200),
             idle=env.seconds("GATEWAY_IDLE_SECONDS", 90),
         ),
-        connect_seconds=env.seconds("GATEWAY_CONNECT_SECONDS", 5),
+        http_transport=env.choice("GATEWAY_HTTP_TRANSPORT", *HTTP_TRANSPORTS),
         heartbeat_seconds=env.seconds("GATEWAY_HEARTBEAT_SECONDS", 10),
         linger_seconds=env.seconds("GATEWAY_LINGER_SECONDS", 15, zero_allowed=True),
         repeat_seconds=env.seconds("GATEWAY_REPEAT_SECONDS", 90, zero_allowed=True),

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.azure_storage.tables import AzureTables
-from adapters.http.http1 import Http1Connection
 from core.admin.keys import Condition, Keys
 from core.auth.authenticator import Authenticator
 from core.auth.jwt import FixedKey, JwtVerifier, SigningKey
@@ -34,7 +33,7 @@ from core.storage.memory_tables import MemoryTables
 from tests.auth.signing import AUDIENCE, CLAIMS, ISSUER, SECRET, token
 from tests.auth.storing import NOW, OUT_OF_REACH, Wall, Watched, stored_keys
 from tests.fakes import Clock
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -260,7 +259,7 @@ def test_any_sequence_in_azurite(azurite: str, steps: list[tuple[Any, ...]], num
     async def over_azurite() -> None:
         account = read_storage(Environment({"AzureWebJobsStorage": azurite}))
         assert account is not None
-        connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+        connection = new_transport()
         try:
             await play(AzureTables(account, connection, NoIdentity(), prefix=f"t{number.hex[:16]}"), steps)
         finally:

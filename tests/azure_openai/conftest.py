@@ -2,9 +2,8 @@
 
 import pytest
 
-from adapters.http.http1 import Http1Connection
 from emulator.server import running
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 
 @pytest.fixture
@@ -15,6 +14,6 @@ async def azure():
 
 @pytest.fixture
 async def connection():
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     yield connection
     await connection.aclose()

@@ -13,7 +13,7 @@ import pytest
 
 from core.azure_openai.client import AttemptRequest, AzureOpenAI
 from core.domain.outcome import Failure, FailureReason, Success
-from tests.fakes import FakeConnection, Row, fitted, target
+from tests.fakes import FakeTransport, Row, fitted, target
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def beat(gaps: list[float]) -> None:
 
 async def longest_stop(row: Row, *, stream: bool) -> tuple[Success | Failure, float]:
     """What an answer comes to, and the longest time for which it stopped the loop, in seconds."""
-    upstream = AzureOpenAI(FakeConnection(row), None, clock=time.monotonic, now=lambda: NOW)  # type: ignore[arg-type]
+    upstream = AzureOpenAI(FakeTransport(row), None, clock=time.monotonic, now=lambda: NOW)  # type: ignore[arg-type]
     asked = AttemptRequest(
         target=target(),
         body=fitted(stream=stream),

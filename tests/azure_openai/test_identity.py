@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import httpx2
 import orjson
 import pytest
 
 from adapters.http.managed_identity import ManagedIdentity
-from core.azure_openai.connection import Lost, NotSent
 from core.azure_openai.token_source import NoIdentity, NoToken
 from core.domain.secret import Secret
-from tests.fakes import Clock, FakeConnection, Row
+from tests.fakes import Clock, FakeTransport, Row
 
 HEADER = "emulator-identity-header"
 LIFE = 3_600
@@ -23,7 +23,7 @@ def answer(token="token-1", expires_on=1_000 + LIFE, **fields) -> Row:
     return Row(pieces=[orjson.dumps(body)])
 
 
-DOWN = Row(raises=NotSent("ConnectError"))
+DOWN = Row(raises=httpx2.ConnectError("ConnectError"))
 
 
 def identity(
@@ -74,7 +74,7 @@ async def test_a_wrong_header(azure, connection):
 async def test_a_token_is_kept():
     """A token is fetched once and kept until five minutes before its end."""
     clock = Clock(1_000)
-    connection = FakeConnection(answer("token-1"), answer("token-2", 1_000 + 2 * LIFE))
+    connection = FakeTransport(answer("token-1"), answer("token-2", 1_000 + 2 * LIFE))
     managed = identity(connection, clock)
 
     assert ["token-1"] * 3 == await tokens(managed, 3)
@@ -89,7 +89,7 @@ async def test_a_token_is_kept():
 async def test_many_callers_at_once():
     """Concurrent callers share one request."""
     gate = asyncio.Event()
-    connection = FakeConnection(Row(gate=gate, pieces=answer().pieces))
+    connection = FakeTransport(Row(gate=gate, pieces=answer().pieces))
     managed = identity(connection, Clock(1_000))
     callers = [asyncio.ensure_future(managed.token()) for _ in range(20)]
     await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_many_callers_at_once():
 async def test_one_of_many_callers_leaves():
     """A caller that leaves takes nobody's token away."""
     gate = asyncio.Event()
-    connection = FakeConnection(Row(gate=gate, pieces=answer().pieces))
+    connection = FakeTransport(Row(gate=gate, pieces=answer().pieces))
     managed = identity(connection, Clock(1_000))
     first, second = (asyncio.ensure_future(managed.token()) for _ in range(2))
     await asyncio.sleep(0)
@@ -116,8 +116,8 @@ async def test_one_of_many_callers_leaves():
 
 FAILURES = {
     "not reachable": DOWN,
-    "lost": Row(raises=Lost("ReadError")),
-    "cut short": Row(pieces=[b'{"access_', Lost("ReadError")]),
+    "lost": Row(raises=httpx2.ReadError("ReadError")),
+    "cut short": Row(pieces=[b'{"access_', httpx2.ReadError("ReadError")]),
     "503": Row(status=503, pieces=[b"secret-token"]),
     "a redirect": Row(status=302, headers={"location": "http://elsewhere.example"}),
     "HTML": Row(pieces=[b"<html>secret-token</html>"]),
@@ -140,7 +140,7 @@ FAILURES = {
 @pytest.mark.parametrize("row", FAILURES.values(), ids=FAILURES)
 async def test_no_token(row):
     """An endpoint that gives no valid token is an error whose words hold no secret."""
-    connection = FakeConnection(row)
+    connection = FakeTransport(row)
     managed = identity(connection, Clock(1_000))
 
     with pytest.raises(NoToken) as failure:
@@ -157,7 +157,7 @@ async def test_no_token(row):
 async def test_an_outage_before_the_end(row):
     """While a token is still valid, an outage of the endpoint does no harm."""
     clock = Clock(1_000)
-    managed = identity(FakeConnection(answer(), row), clock)
+    managed = identity(FakeTransport(answer(), row), clock)
     await managed.token()
     clock.pass_by(LIFE - 1)
 
@@ -167,7 +167,7 @@ async def test_an_outage_before_the_end(row):
 async def test_an_outage_at_the_end():
     """A token that has ended is not used any more."""
     clock = Clock(1_000)
-    managed = identity(FakeConnection(answer(), DOWN), clock)
+    managed = identity(FakeTransport(answer(), DOWN), clock)
     await managed.token()
     clock.pass_by(LIFE)
 
@@ -177,7 +177,7 @@ async def test_an_outage_at_the_end():
 
 async def test_after_an_outage():
     """Once the endpoint is back, there are tokens again."""
-    managed = identity(FakeConnection(DOWN, answer()), Clock(1_000))
+    managed = identity(FakeTransport(DOWN, answer()), Clock(1_000))
     with pytest.raises(NoToken):
         await managed.token()
 
@@ -189,8 +189,8 @@ async def test_many_callers_in_an_outage(passed):
     """Concurrent callers share one failed request too: each waiting for its own would add up to minutes."""
     clock = Clock(1_000)
     gate = asyncio.Event()
-    gone = Row(gate=gate, raises=NotSent("ConnectTimeout"))
-    connection = FakeConnection(*([answer()] if passed else []), gone)
+    gone = Row(gate=gate, raises=httpx2.ConnectError("ConnectTimeout"))
+    connection = FakeTransport(*([answer()] if passed else []), gone)
     managed = identity(connection, clock)
     if passed:
         await managed.token()
@@ -213,7 +213,7 @@ async def test_an_app_without_identity():
 
 async def test_a_token_is_a_secret():
     """Neither a token nor its keeper shows it."""
-    managed = identity(FakeConnection(answer("very-secret")), Clock(1_000))
+    managed = identity(FakeTransport(answer("very-secret")), Clock(1_000))
 
     token = await managed.token()
 

@@ -16,11 +16,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx2
+
 from adapters.azure_storage.blobs import AzureBlobs
 from adapters.azure_storage.queues import AzureQueues
 from adapters.azure_storage.tables import AzureTables
 from adapters.bootstrap import App, compose, utc_now
-from adapters.http.http1 import Http1Connection
 from adapters.stores import Stores
 from core.azure_openai.token_source import NoIdentity
 from core.domain.http_request import HttpRequest
@@ -28,7 +29,7 @@ from core.settings.environment import Environment
 from core.settings.settings import read_settings
 from core.settings.storage import read_storage
 from tests.house import KEY, PROMPT, environment, key_record
-from tests.waiting import HANGS_SECONDS
+from tests.transports import everywhere, new_transport
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -132,7 +133,7 @@ class Wrapped:
 class DeadlyStores(Stores):
     """The stores of an account, each change of which is a step."""
 
-    def __init__(self, scene: Scene, connection: Http1Connection, death: Death) -> None:
+    def __init__(self, scene: Scene, connection: httpx2.AsyncBaseTransport, death: Death) -> None:
         account = read_storage(Environment({"AzureWebJobsStorage": scene.storage}))
         assert account is not None
         self.account = account
@@ -160,35 +161,35 @@ class _Each:
         return self._give(self._store, name)
 
 
-class DeadlyConnection:
-    """The connection to upstream. Its steps: the head of an answer, and the whole."""
+class DeadlyTransport(httpx2.AsyncBaseTransport):
+    """The transport to upstream. Its steps: the head of an answer, and the whole."""
 
-    def __init__(self, connection: Http1Connection, death: Death) -> None:
-        self._connection = connection
+    def __init__(self, transport: httpx2.AsyncBaseTransport, death: Death) -> None:
+        self._transport = transport
         self._death = death
 
-    @asynccontextmanager
-    async def send(self, request: Any, *how: Any) -> AsyncIterator[Any]:
-        """Send a request (see Connection.send)."""
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request (see httpx2.AsyncBaseTransport)."""
         self._death.reach("before ask")
-        async with self._connection.send(request, *how) as response:
-            self._death.reach("after head")
-            yield _Answer(response, self._death)
+        response = await self._transport.handle_async_request(request)
+        self._death.reach("after head")
+        stream = _Stream(response, self._death)
+        return httpx2.Response(response.status_code, headers=response.headers, stream=stream)
 
 
-class _Answer:
-    def __init__(self, response: Any, death: Death) -> None:
-        self.status, self.headers = response.status, response.headers
+class _Stream(httpx2.AsyncByteStream):
+    def __init__(self, response: httpx2.Response, death: Death) -> None:
         self._response = response
         self._death = death
 
-    is_whole = False
-
-    async def pieces(self, limit: Any = None) -> Any:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         """The body; that its end has come is a step."""
-        async for piece in self._response.pieces(limit):
+        async for piece in self._response.aiter_raw():
             yield piece
         self._death.reach("after answer")
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
 
 
 @asynccontextmanager
@@ -200,10 +201,10 @@ async def gateway(
     `now` is the gateway's wall clock, and not that of its signatures, which Azurite compares with its own.
     """
     death = death or Death()
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     built = compose(
         read_settings(scene.settings),
-        connection=DeadlyConnection(connection, death),
+        transports=everywhere(DeadlyTransport(connection, death)),
         stores=DeadlyStores(scene, connection, death),
         now=now,
     )

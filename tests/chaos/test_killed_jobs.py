@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adapters.azure_storage.queues import AzureQueues
-from adapters.http.http1 import Http1Connection
 from core.azure_openai.token_source import NoIdentity
 from core.jobs.store import STARTING
 from emulator.server import running
 from tests.chaos.dying import Scene, dying, gateway, order_and_die, take_and_die
 from tests.chaos.survivor import Later, Survivor, heard, id_of_the_letter, in_flight
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +38,7 @@ LOST = ("failed", "outcome_unknown")
 @pytest.fixture
 async def queues(azurite_account: StorageAccount, prefix: str) -> AsyncIterator[AzureQueues]:
     """The queues of the scene."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     yield AzureQueues(azurite_account, connection, NoIdentity(), prefix=prefix)
     await connection.aclose()
 

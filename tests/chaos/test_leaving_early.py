@@ -13,8 +13,9 @@ from adapters.bootstrap import compose
 from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
 from core.storage.memory_tables import MemoryTables
-from tests.fakes import COMPLETED, FakeConnection, Row
+from tests.fakes import COMPLETED, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment
+from tests.transports import everywhere
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ def call(**headers: str) -> HttpRequest:
 )
 async def test_a_repeat_is_answered(table: str, headers: dict[str, str], status: int, replayed: str | None) -> None:
     """A name that was just claimed is given back; an order that was begun is taken. Either way it is drawn once."""
-    upstream = FakeConnection(Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE]))
+    upstream = FakeTransport(Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE]))
     tables = SlowTables(table)
     settings = read_settings(environment("https://example.openai.azure.com"))
-    built = compose(settings, connection=upstream, tables=tables)
+    built = compose(settings, transports=everywhere(upstream), tables=tables)
     gateway = built.gateway
     leaving = asyncio.ensure_future(gateway.generate_image(call(**headers)))
     await tables.changed.wait()

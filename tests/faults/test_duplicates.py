@@ -7,20 +7,20 @@ import datetime as dt
 import json
 import random
 from collections import Counter, defaultdict
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import httpx2
+
 from adapters.bootstrap import build
-from core.azure_openai.connection import Lost, NotSent
+from core.azure_openai.sending import SENDING
 from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
 from tests.house import KEY, key_record
+from tests.transports import everywhere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from core.azure_openai import connection
-    from core.azure_openai.connection import Limit, Sending
 
 SEED = 20261122
 CALLS = 2000
@@ -51,59 +51,55 @@ class World:
         self.seconds += seconds
         await asyncio.sleep(0)
 
-    @asynccontextmanager
-    async def send(self, request: connection.HttpRequest, _limit: Limit, sending: Sending) -> AsyncGenerator[Answer]:
-        """Answer as chance will have it (core.azure_openai.connection.Connection)."""
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer as chance will have it."""
         ending = self.chance.choice(ENDINGS)
         self.endings[ending] += 1
         self.seconds += self.chance.choice((0.1, 1.0, 15.0))
-        target = request.url.split("/images/")[0]
+        target = str(request.url).split("/images/")[0]
         event_id = request.headers["x-ms-client-request-id"]
         if ending == "not sent":
-            raise NotSent
-        sending()
+            raise httpx2.ConnectError("nobody there")
+        await request.extensions["trace"](SENDING, {})
         late = self.chance.random() < 0.3
         may_have_drawn = ending in MAY_HAVE_DRAWN or (ending == "500" and late)
         self.asked[event_id].append((target, may_have_drawn))
         if late:
             self.seconds += 11
         if ending == "lost":
-            raise Lost
-        yield Answer(ending)
+            raise httpx2.ReadError("lost")
+        return _answer(ending)
 
 
-class Answer:
+def _answer(ending: str) -> httpx2.Response:
     """One answer of a target."""
+    stream = ending in {"stream", "cut stream", "error in stream"}
+    headers = {"content-type": "text/event-stream" if stream else "application/json"}
+    if ending == "429":
+        headers["retry-after"] = "3"
+    status = int(ending) if ending.isdigit() else 200
+    return httpx2.Response(status, headers=headers, content=_pieces(ending))
 
-    def __init__(self, ending: str) -> None:
-        self.status = int(ending) if ending.isdigit() else 200
-        stream = ending in {"stream", "cut stream", "error in stream"}
-        self.headers = {"content-type": "text/event-stream" if stream else "application/json"}
-        if ending == "429":
-            self.headers["retry-after"] = "3"
-        self._ending = ending
 
-    is_whole = False
-
-    async def pieces(self, _limit: Limit | None = None) -> AsyncGenerator[bytes]:
-        match self._ending:
-            case "picture":
-                yield PICTURE
-            case "stream":
-                yield PARTIAL
-                yield COMPLETED
-            case "cut":
-                yield PICTURE[:20]
-                raise Lost
-            case "no picture":
-                yield b'{"data":[]}'
-            case "cut stream":
-                yield PARTIAL
-            case "error in stream":
-                yield PARTIAL
-                yield b'data: {"type":"error","code":"server_error","message":"x"}\n\n'
-            case _:
-                yield b'{"error":{"code":"x","message":"x"}}'
+async def _pieces(ending: str) -> AsyncGenerator[bytes]:
+    match ending:
+        case "picture":
+            yield PICTURE
+        case "stream":
+            yield PARTIAL
+            yield COMPLETED
+        case "cut":
+            yield PICTURE[:20]
+            raise httpx2.ReadError("cut short")
+        case "no picture":
+            yield b'{"data":[]}'
+        case "cut stream":
+            yield PARTIAL
+        case "error in stream":
+            yield PARTIAL
+            yield b'data: {"type":"error","code":"server_error","message":"x"}\n\n'
+        case _:
+            yield b'{"error":{"code":"x","message":"x"}}'
 
 
 MAY_HAVE_DRAWN = {"lost", "cut", "no picture", "cut stream", "error in stream"}
@@ -137,7 +133,12 @@ async def test_nothing_is_bought_twice() -> None:
         }
     )
     gateway = build(
-        settings, connection=world, clock=world.clock, now=world.now, wait=world.wait, chance=world.chance.random
+        settings,
+        transports=everywhere(world),
+        clock=world.clock,
+        now=world.now,
+        wait=world.wait,
+        chance=world.chance.random,
     )
     statuses: Counter[int] = Counter()
     for number in range(CALLS):

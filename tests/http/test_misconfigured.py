@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.azure_storage.tables import AzureTables
-from adapters.http.http1 import Http1Connection
 from core.auth.key_record import KeyTerms
 from core.auth.key_store import KeyStore
 from core.azure_openai.token_source import NoIdentity
@@ -20,6 +19,7 @@ from core.settings.environment import Environment
 from core.settings.storage import read_storage
 from tests.house import ROOT, environment, house, key_record
 from tests.http.wire import path, refusal, said
+from tests.transports import new_transport
 from tests.waiting import HANGS_SECONDS
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ async def tables_of(connection_string: str) -> AsyncIterator[AzureTables]:
     """The tables that an app has in a storage account."""
     account = read_storage(Environment({"AzureWebJobsStorage": connection_string}))
     assert account is not None
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     try:
         yield AzureTables(account, connection, NoIdentity())
     finally:

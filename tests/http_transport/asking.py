@@ -28,6 +28,13 @@ def only_built_in(why: str, *, run: bool = True) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("kind", ["built-in", stock])
 
 
+leaving_sockets = pytest.mark.parametrize(
+    "kind",
+    ["built-in", pytest.param("httpx2", marks=pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))],
+)
+"""For what httpx2's transport does, too, but for a socket that it may leave to the garbage collector."""
+
+
 class Told:
     """What a transport tells of one request."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import gc
 import ipaddress
 import ssl
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from adapters.http import transports
-from tests.http_transport.asking import LOST, Told, ask, only_built_in
+from tests.http_transport.asking import LOST, Told, ask, leaving_sockets, only_built_in
 from tests.http_transport.peer import CLOSE, RESET, ok, speaking
 from tests.http_transport.test_answers import refusing
 
@@ -182,7 +181,7 @@ async def test_an_answer_before_the_request_was_read(believed, make):
             )
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # asyncio's race of addresses may drop a socket
+@leaving_sockets
 async def test_cancelled_at_any_moment(believed, make):
     """Wherever a call is cancelled, from the first address to the answer, its connection and its place come free."""
     transport = make(max_connections=1)
@@ -194,7 +193,6 @@ async def test_cancelled_at_any_moment(believed, make):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait({task})
-        gc.collect()  # see above
         await peer.until(lambda peer: not peer.open)
         peer.answers = [(ok(),)]
 

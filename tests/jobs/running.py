@@ -23,8 +23,9 @@ from core.storage.memory_blobs import MemoryBlobs
 from core.storage.memory_tables import MemoryTables
 from core.storage.row_keys import COUNTERS
 from core.storage.tables import StoreUnavailable
-from tests.fakes import COMPLETED, Clock, FakeConnection, Row
+from tests.fakes import COMPLETED, Clock, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment, key_record
+from tests.transports import everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -129,7 +130,7 @@ class Town:
         self.blobs = MemoryBlobs(self.now)
         self.post = Post()
         streamed = Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE])
-        self.model = FakeConnection(*(answers or (streamed,)), clock=self.clock)
+        self.model = FakeTransport(*(answers or (streamed,)), clock=self.clock)
         self._settings = settings
         self._key = key
         self.built = self.process()
@@ -152,7 +153,7 @@ class Town:
                     "https://example.openai.azure.com", GATEWAY_VIRTUAL_KEYS=[key_record(**self._key)], **self._settings
                 )
             ),
-            connection=self.model,
+            transports=everywhere(self.model),
             stores=stores,
             clock=self.clock,
             now=self.now,

@@ -16,17 +16,18 @@ import orjson
 
 from adapters.azure_storage.tables import AzureTables
 from adapters.bootstrap import build
-from adapters.http.http1 import Http1Connection
 from core.azure_openai.token_source import NoIdentity
 from core.domain.http_request import HttpRequest
 from core.settings.environment import Environment
 from core.settings.settings import read_settings
 from core.settings.storage import read_storage
-from tests.fakes import COMPLETED, FakeConnection, Row
+from tests.fakes import COMPLETED, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment, key_record
-from tests.waiting import HANGS_SECONDS
+from tests.transports import everywhere, new_transport
 
 if TYPE_CHECKING:
+    import httpx2
+
     from core.gateway import Gateway
 
 LIMIT = 30
@@ -38,7 +39,7 @@ PICTURE = b"event: %s\ndata: %s\n\n" % (
 )
 
 
-def storage(connection_string: str, prefix: str, connection: Http1Connection) -> AzureTables:
+def storage(connection_string: str, prefix: str, connection: httpx2.AsyncBaseTransport) -> AzureTables:
     """The tables of this test."""
     account = read_storage(Environment({"AzureWebJobsStorage": connection_string}))
     assert account is not None
@@ -61,11 +62,11 @@ async def status(gateway: Gateway, n: int) -> int:
 
 async def main(storage_string: str, prefix: str, *, calls: int, n: int, draws: bool) -> None:
     """Make all calls at the same time."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     upstream = Upstream(draws=draws)
     keys = [key_record(rate_limit=RATES)]
     settings = read_settings(environment("https://example.openai.azure.com", GATEWAY_VIRTUAL_KEYS=keys))
-    gateway = build(settings, connection=upstream, tables=storage(storage_string, prefix, connection))
+    gateway = build(settings, transports=everywhere(upstream), tables=storage(storage_string, prefix, connection))
     say("ready")
     sys.stdin.readline()
     statuses = await asyncio.gather(*(status(gateway, n) for _ in range(calls)))
@@ -74,17 +75,17 @@ async def main(storage_string: str, prefix: str, *, calls: int, n: int, draws: b
     say(json.dumps(statuses))
 
 
-class Upstream(FakeConnection):
+class Upstream(FakeTransport):
     """Draws at once, or never; says when it is first asked."""
 
     def __init__(self, *, draws: bool) -> None:
         gate = None if draws else asyncio.Event()
         super().__init__(Row(headers={"content-type": "text/event-stream"}, pieces=[PICTURE], gate=gate))
 
-    def send(self, *asked: Any) -> Any:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if not self.requests:
             say("asked")
-        return super().send(*asked)
+        return await super().handle_async_request(request)
 
 
 def say(line: str) -> None:

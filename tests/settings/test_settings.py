@@ -75,7 +75,7 @@ def test_defaults() -> None:
     """With an endpoint and nothing else, the rest has its default, and nobody may call."""
     found = read()
     assert (220, 200) == (found.limits.call, found.limits.attempt)
-    assert (5, 10, 30) == (found.connect_seconds, found.heartbeat_seconds, found.key_cache_seconds)
+    assert (5, 10, 30) == (found.timeouts.connect, found.heartbeat_seconds, found.key_cache_seconds)
     assert (2, False) == (found.policy.max_retries, found.policy.fallback_on_refusal)
     assert ((), None, None) == (found.keys, found.jwt, found.identity)
     (only,) = found.catalogue.targets()
@@ -153,7 +153,7 @@ SECONDS = [
 def seconds_of(found: Settings) -> dict[str, float]:
     """The times, by their settings."""
     times = (
-        *(found.limits.call, found.limits.attempt, found.connect_seconds, found.heartbeat_seconds),
+        *(found.limits.call, found.limits.attempt, found.timeouts.connect, found.heartbeat_seconds),
         found.key_cache_seconds,
     )
     return dict(zip(SECONDS, times, strict=True))

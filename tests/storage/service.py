@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from adapters.azure_storage.tables import AzureTables
@@ -12,15 +13,13 @@ from core.azure_openai.token_source import NoIdentity
 from core.domain.secret import Secret
 from core.storage.account import AccountKey, StorageAccount
 from core.storage.tables import StoreUnavailable
-from tests.fakes import FakeConnection
+from tests.fakes import FakeTransport
 from tests.fakes import Row as Answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from contextlib import AbstractAsyncContextManager
 
     from adapters.azure_storage.tables import AzureTable
-    from core.azure_openai.connection import Connection, HttpRequest, HttpResponse
 
 HOST = "https://account.table.core.windows.net"
 KEY = AccountKey(account="account", key=Secret("a2V5"))
@@ -63,7 +62,7 @@ def azure(connection: Any, *, credential: Any = KEY, tokens: Any = None) -> Azur
 
 def scripted(*answers: Answer) -> AzureTable:
     """A table behind a connection with a script."""
-    return azure(FakeConnection(*answers)).table("Things")
+    return azure(FakeTransport(*answers)).table("Things")
 
 
 async def failure(asked: Awaitable[Any]) -> StoreUnavailable:
@@ -73,13 +72,13 @@ async def failure(asked: Awaitable[Any]) -> StoreUnavailable:
     return caught.value
 
 
-class Counting:
-    """A connection that notes the requests that go over it: their methods, and what they are for."""
+class Counting(httpx2.AsyncBaseTransport):
+    """A transport that notes the requests that go over it: their methods, and what they are for."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
+        self._transport = transport
         self.sent: list[str] = []
 
-    def send(self, request: HttpRequest, *how: Any) -> AbstractAsyncContextManager[HttpResponse]:
-        self.sent.append(f"{request.method} {request.url.rpartition('/')[2].partition('(')[0]}")
-        return self._connection.send(request, *how)
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.sent.append(f"{request.method} {str(request.url).rpartition('/')[2].partition('(')[0]}")
+        return await self._transport.handle_async_request(request)

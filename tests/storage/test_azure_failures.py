@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import httpx2
 import pytest
 
 from adapters.azure_storage.tables import AzureTables
-from adapters.http.http1 import Http1Connection
-from core.azure_openai.connection import Lost, NotSent
 from core.azure_openai.token_source import NoIdentity
 from core.storage.tables import Delete, Exists, Insert, Put, Replace
-from tests.fakes import FakeConnection
+from tests.fakes import FakeTransport
 from tests.fakes import Row as Answer
 from tests.storage.rows import row
 from tests.storage.service import FOUND, STORED, WRITTEN, account, answer, azure, failure, refusal, scripted
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 
 async def test_nobody_listens() -> None:
     """The store cannot be reached: nothing was done."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     here = account("http://127.0.0.1:1/account")
     table = AzureTables(here, connection, NoIdentity()).table("Things")
     for ask in (
@@ -51,7 +50,7 @@ async def silent_server():
 
 async def test_the_store_does_not_answer() -> None:
     """A call ends when its time is up; a change may have been made all the same."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     async with silent_server() as address:
         here = account(address)
         table = AzureTables(here, connection, NoIdentity(), seconds=0.05).table("Things")
@@ -67,13 +66,13 @@ async def test_the_store_does_not_answer() -> None:
         await connection.aclose()
 
 
-@pytest.mark.parametrize("broken", [NotSent("ConnectError"), Lost("closed")])
+@pytest.mark.parametrize("broken", [httpx2.ConnectError("ConnectError"), httpx2.ReadError("closed")])
 async def test_a_read_whose_connection_broke_is_sent_once_more(broken) -> None:
     """And not a third time."""
     assert {"n": 3} == (await scripted(Answer(raises=broken), FOUND).get("partition", "key")).values
     page = await scripted(Answer(raises=broken), answer(200, {"value": [STORED]})).page("partition")
     assert ["key"] == [each.key for each in page.rows]
-    connection = FakeConnection(Answer(raises=broken))
+    connection = FakeTransport(Answer(raises=broken))
     await failure(azure(connection).table("Things").get("partition", "key"))
     assert 2 == len(connection.requests)
 
@@ -81,16 +80,16 @@ async def test_a_read_whose_connection_broke_is_sent_once_more(broken) -> None:
 @pytest.mark.parametrize(
     ("broken", "perhaps_done"),
     [
-        (Answer(raises=NotSent("ConnectError")), False),
-        (Answer(raises=Lost("closed")), True),
-        (Answer(headers={"x-ms-request-id": "1"}, pieces=[Lost("cut short")]), True),
+        (Answer(raises=httpx2.ConnectError("ConnectError")), False),
+        (Answer(raises=httpx2.ReadError("closed")), True),
+        (Answer(headers={"x-ms-request-id": "1"}, pieces=[httpx2.ReadError("cut short")]), True),
     ],
     ids=["not-sent", "lost", "cut-short"],
 )
 async def test_a_change_is_never_sent_twice(broken, perhaps_done) -> None:
     """What became of one whose answer is lost is left open."""
     for changes in ((Put(row=row()),), (Delete(row=row()),)):
-        connection = FakeConnection(broken)
+        connection = FakeTransport(broken)
         failed = await failure(azure(connection).table("Things").change(*changes))
         assert perhaps_done == failed.perhaps_done
         assert 1 == len(connection.requests)
@@ -109,7 +108,7 @@ async def test_something_else_answers(status) -> None:
 
 async def test_a_redirect_is_not_followed() -> None:
     """It would choose a host."""
-    connection = FakeConnection(answer(307, location="https://elsewhere.example/"), FOUND)
+    connection = FakeTransport(answer(307, location="https://elsewhere.example/"), FOUND)
     await failure(azure(connection).table("Things").get("partition", "key"))
     assert 1 == len(connection.requests)
 
@@ -149,7 +148,7 @@ async def test_a_refusal_says_what_to_do(status, code, says, perhaps_done) -> No
         lambda table: table.change(Delete(row=row())),
         lambda table: table.change(Put(row=row()), Put(row=row("2"))),
     ):
-        connection = FakeConnection(refusal(status, code))
+        connection = FakeTransport(refusal(status, code))
         failed = await failure(ask(azure(connection).table("Things")))
         assert says in str(failed)
         assert perhaps_done == failed.perhaps_done

@@ -10,24 +10,23 @@ import pytest
 
 from adapters.azure_storage.errors import OUTAGE_ENDS_SECONDS, Outage
 from adapters.azure_storage.tables import AzureTables
-from adapters.http.http1 import Http1Connection
 from adapters.http.managed_identity import ManagedIdentity
 from core.azure_openai.token_source import STORAGE, NoIdentity
 from core.domain.secret import Secret
 from core.storage.account import AppIdentity, SharedAccess
 from core.storage.tables import Changed, Delete, Insert, Put, Replace, Row
-from tests.fakes import Clock, FakeConnection
+from tests.fakes import Clock, FakeTransport
 from tests.fakes import Row as Answer
 from tests.storage.rows import row
 from tests.storage.service import FOUND, HOST, STORED, Counting, account, answer, azure, failure, refusal, scripted
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 IDENTITY = AppIdentity(client_id=None)
 
 
 async def test_each_call_is_one_round_trip(azurite_account, prefix) -> None:
     """Of whatever kind; but the first change to a table that is not there makes it: two more."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     counting = Counting(connection)
     table = AzureTables(azurite_account, counting, NoIdentity(), prefix=prefix).table("Things")
 
@@ -50,7 +49,7 @@ async def test_each_call_is_one_round_trip(azurite_account, prefix) -> None:
 
 async def test_two_gateways_race_for_a_row(azurite_account, prefix) -> None:
     """Each over connections of its own: of two who have read the same row, one gets through."""
-    connections = [Http1Connection(connect_seconds=HANGS_SECONDS) for _ in range(2)]
+    connections = [new_transport() for _ in range(2)]
     one, two = (
         AzureTables(azurite_account, connection, NoIdentity(), prefix=prefix).table("Things")
         for connection in connections
@@ -70,10 +69,10 @@ async def test_two_gateways_race_for_a_row(azurite_account, prefix) -> None:
 async def test_a_page_that_ends_early() -> None:
     """An empty one with a mark is read on from the mark; one with rows ends there and says where to go on."""
     going_on = {"x-ms-continuation-NextPartitionKey": "1!8!cA--", "x-ms-continuation-NextRowKey": "1!4!a2V5"}
-    connection = FakeConnection(answer(200, {"value": []}, **going_on), answer(200, {"value": [STORED]}, **going_on))
+    connection = FakeTransport(answer(200, {"value": []}, **going_on), answer(200, {"value": [STORED]}, **going_on))
     page = await azure(connection).table("Things").page("partition")
     assert (["key"], "key!") == ([each.key for each in page.rows], page.next_key)
-    first, second = (request.url for request in connection.requests)
+    first, second = (str(request.url) for request in connection.requests)
     assert "NextRowKey" not in first
     assert "NextRowKey=1!4!a2V5" in second
 
@@ -87,7 +86,7 @@ async def test_values_hold_nothing_of_the_services_own() -> None:
 
 async def test_a_key_signs_and_is_not_sent() -> None:
     """The account's name and a signature go with each request."""
-    connection = FakeConnection(FOUND)
+    connection = FakeTransport(FOUND)
     await azure(connection).table("Things").get("partition", "key")
     assert connection.requests[0].headers["Authorization"].startswith("SharedKey account:")
     assert "a2V5" not in str(connection.requests)
@@ -95,10 +94,10 @@ async def test_a_key_signs_and_is_not_sent() -> None:
 
 async def test_a_shared_access_signature_goes_in_the_address() -> None:
     """And is in no message."""
-    connection = FakeConnection(refusal(403, "AuthenticationFailed"))
+    connection = FakeTransport(refusal(403, "AuthenticationFailed"))
     credential = SharedAccess(signature=Secret("sv=2022-11-02&sig=do%2Bnot%3Dshow"))
     failed = await failure(azure(connection, credential=credential).table("Things").get("partition", "key"))
-    assert "sig=do%2Bnot%3Dshow" in connection.requests[0].url
+    assert "sig=do%2Bnot%3Dshow" in str(connection.requests[0].url)
     assert "show" not in str(failed)
 
 
@@ -123,8 +122,8 @@ def token(text: str, *, expires_on: float) -> Answer:
 async def test_an_identitys_token_is_fetched_once_and_renewed_in_time() -> None:
     """It is for storage, asked for by the identity's client id, and kept until shortly before its end."""
     clock = Clock()
-    endpoint = FakeConnection(token("one", expires_on=clock() + 3_600), token("two", expires_on=clock() + 7_200))
-    connection = FakeConnection(FOUND)
+    endpoint = FakeTransport(token("one", expires_on=clock() + 3_600), token("two", expires_on=clock() + 7_200))
+    connection = FakeTransport(FOUND)
     table = azure(connection, credential=IDENTITY, tokens=identity(endpoint, clock)).table("Things")
 
     async def sent() -> str:
@@ -135,14 +134,14 @@ async def test_an_identitys_token_is_fetched_once_and_renewed_in_time() -> None:
     clock.pass_by(3_400)
     assert ["Bearer two", "Bearer two"] == [await sent(), await sent()]
     assert 2 == len(endpoint.requests)
-    assert "resource=https%3A%2F%2Fstorage.azure.com&" in endpoint.requests[0].url
-    assert endpoint.requests[0].url.endswith("client_id=mine")
+    assert "resource=https%3A%2F%2Fstorage.azure.com&" in str(endpoint.requests[0].url)
+    assert str(endpoint.requests[0].url).endswith("client_id=mine")
 
 
 async def test_no_token() -> None:
     """Nothing is sent, and the reason is told."""
-    endpoint = FakeConnection(Answer(status=400))
-    connection = FakeConnection(FOUND)
+    endpoint = FakeTransport(Answer(status=400))
+    connection = FakeTransport(FOUND)
     table = azure(connection, credential=IDENTITY, tokens=identity(endpoint, Clock())).table("Things")
     for asked in (table.get("partition", "key"), table.change(Insert(row=row())), table.change(Delete(row=row()))):
         failed = await failure(asked)
@@ -154,14 +153,14 @@ async def test_no_token() -> None:
 async def test_a_token_goes_over_tls_only() -> None:
     """Not even on this machine is it sent in the clear."""
     here = account("http://127.0.0.1:1/account", IDENTITY)
-    tables = AzureTables(here, FakeConnection(FOUND), NoIdentity())
+    tables = AzureTables(here, FakeTransport(FOUND), NoIdentity())
     with pytest.raises(ValueError, match="HTTPS"):
         tables.table("Things")
 
 
 async def test_an_outage_is_logged_once(caplog) -> None:
     """Not for each call, and once for all tables."""
-    tables = azure(FakeConnection(refusal(403, "AuthorizationPermissionMismatch")))
+    tables = azure(FakeTransport(refusal(403, "AuthorizationPermissionMismatch")))
     for name in ("One", "Two"):
         for _ in range(3):
             await failure(tables.table(name).get("partition", "key"))

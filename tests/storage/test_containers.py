@@ -11,7 +11,6 @@ import pytest
 
 from adapters.azure_storage.blobs import BLOCK_BYTES, AzureBlobs
 from adapters.azure_storage.queues import AzureQueues
-from adapters.http.http1 import Http1Connection
 from core.azure_openai.token_source import NoIdentity
 from core.settings.environment import Environment
 from core.settings.storage import read_storage
@@ -19,7 +18,7 @@ from core.storage.account import AccountKey, SharedAccess, StorageAccount
 from core.storage.memory_blobs import MemoryBlobs
 from core.storage.tables import StoreUnavailable
 from tests.loopback import NO_CERTIFICATES
-from tests.waiting import HANGS_SECONDS
+from tests.transports import new_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,15 +40,15 @@ def account(azurite: str) -> StorageAccount:
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[Http1Connection]:
+async def connection() -> AsyncIterator[httpx2.AsyncBaseTransport]:
     """The gateway's own connection."""
-    connection = Http1Connection(connect_seconds=HANGS_SECONDS)
+    connection = new_transport()
     yield connection
     await connection.aclose()
 
 
 @pytest.fixture
-def azure_blobs(account: StorageAccount, connection: Http1Connection, prefix: str) -> AzureBlobs:
+def azure_blobs(account: StorageAccount, connection: httpx2.AsyncBaseTransport, prefix: str) -> AzureBlobs:
     """Containers in Azurite."""
     return AzureBlobs(account, connection, NoIdentity(), now=utc_now, prefix=prefix)
 
@@ -141,7 +140,7 @@ async def test_anybody_can_read_a_link_and_nothing_else(azure_blobs: AzureBlobs)
 
 
 async def test_links_are_not_signed_with_the_apps_own_shared_access(
-    account: StorageAccount, connection: Http1Connection
+    account: StorageAccount, connection: httpx2.AsyncBaseTransport
 ) -> None:
     """It would hand on all that the app may do."""
     shared = StorageAccount(
@@ -156,7 +155,7 @@ async def test_links_are_not_signed_with_the_apps_own_shared_access(
 
 
 async def test_a_store_that_cannot_be_reached_is_told_as_such(
-    account: StorageAccount, connection: Http1Connection
+    account: StorageAccount, connection: httpx2.AsyncBaseTransport
 ) -> None:
     """Nothing was done, and no secret is in the words."""
     assert isinstance(account.credential, AccountKey)
@@ -173,7 +172,7 @@ async def test_a_store_that_cannot_be_reached_is_told_as_such(
 
 
 async def test_a_message_is_sent_to_a_queue_that_is_made_for_it(
-    azurite: str, account: StorageAccount, connection: Http1Connection, prefix: str
+    azurite: str, account: StorageAccount, connection: httpx2.AsyncBaseTransport, prefix: str
 ) -> None:
     """As base64, which the Functions host expects; the second finds the queue there."""
     from azure.storage.queue import QueueClient, TextBase64DecodePolicy  # noqa: PLC0415 -- half a second
