@@ -90,6 +90,8 @@ class CallContext:
         self.on_billed_error: Callable[[GatewayError], None] | None = None
         """Told of the error that the caller gets, where it may have been billed."""
         self.on_close: Callable[[], None] | None = None
+        self.limit_headers: Mapping[str, str] = {}
+        """What the key had left when the call was admitted; empty where nobody asked."""
         self._accounting = accounting
         self._admission: Admission | None = None
         self._bill: Bill | None = None
@@ -164,11 +166,8 @@ class CallContext:
         self._admission = await self._accounting.limiter.admit(
             self.known_caller, self.plan, self.known_request.images, overrun_seconds=overrun_seconds
         )
-
-    @property
-    def admission(self) -> Admission | None:
-        """What was reserved; None: nothing was, or it has been handed over."""
-        return self._admission
+        if self._admission is not None and self._admission.status is not None:
+            self.limit_headers = self._admission.status.headers()
 
     @property
     def hold(self) -> Mapping[str, int | str] | None:
@@ -182,7 +181,7 @@ class CallContext:
 
     def take_over(self, hold: Mapping[str, int | str]) -> None:
         """Take the reservation that another process made."""
-        self._admission = Admission.of(self.known_caller, hold)
+        self._admission = Admission.from_hold(self.known_caller, hold)
 
     async def reserve_anew_unless_held(self, hold: Mapping[str, int | str] | None, *, seconds: float) -> None:
         """Take over `hold` if it lasts for so many `seconds` more; else give it back, and reserve as a new call does.

@@ -17,13 +17,12 @@ from core.domain.errors import (
 )
 from core.domain.json_input import parse_object
 from core.domain.request import DEPLOYMENT_NAME, parse_api_version, read_request
-from core.domain.response import HttpResponse, Stream
+from core.domain.response import HttpResponse
 from core.errors_http import guard
 from core.generation_task import GenerationTask, Shutdown
 from core.idempotency.replay import StoredBody, release, store_response
 from core.images.hosting import NAME, CallHosting
 from core.jobs.http_api import prefers_job
-from core.responses.headers import limit_headers
 from core.responses.json import respond_json
 from core.responses.response_builder import ResponseBuilder
 from core.responses.sse import respond_stream
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from core.images.hosting import ImageHosting
     from core.jobs.http_api import JobsApi
     from core.limits.key_calls import KeyCalls
-    from core.limits.limit_status import LimitStatus
     from core.repeated_calls import RepeatedCalls
     from core.routing.executor import Executor, TimeLimits
 
@@ -97,8 +95,7 @@ class Gateway:
         except asyncio.CancelledError:
             call.close(status=None)
             raise
-        response = await self._with_limits(call, response)
-        return response.with_headers({"x-request-id": call.event_id})
+        return response.with_headers({**call.limit_headers, "x-request-id": call.event_id})
 
     async def _answer(self, request: HttpRequest, call: CallContext) -> HttpResponse:
         call.caller = caller = await self._authenticator.authenticate(read_credential(request.headers))
@@ -190,21 +187,6 @@ class Gateway:
     def _seconds_left(self, call: CallContext) -> float:
         """What is left of a call's time."""
         return call.began_at + self._limits.call - self.clock()
-
-    async def _with_limits(self, call: CallContext, response: HttpResponse) -> HttpResponse:
-        """Add what is left of the key's limits. A caller that leaves meanwhile leaves its stream closed."""
-        try:
-            return response.with_headers(limit_headers(await self._limit_status(call)))
-        except asyncio.CancelledError:
-            if isinstance(response.body, Stream):
-                await response.body.aclose()
-            raise
-
-    async def _limit_status(self, call: CallContext) -> LimitStatus | None:
-        """How the key stood when the call was let through; or how it stands now, where it was not."""
-        if call.admission is not None:
-            return call.admission.status
-        return None if call.caller is None else await self._accounting.limiter.status(call.caller)
 
     async def show_image(self, request: HttpRequest) -> HttpResponse:
         """Answer `GET /images/{name}`: a stored picture, to whoever knows its name."""

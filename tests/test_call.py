@@ -61,7 +61,7 @@ def call(**body: Any) -> HttpRequest:
 
 async def status(tables: Tables) -> LimitStatus:
     """How the key stands."""
-    account = (await QuotaStore(tables.table(COUNTERS), "team-a").read()).account
+    account = (await QuotaStore(tables.table(COUNTERS), "team-a").read()).quota
     return account.status(0, ALLOWANCE)
 
 

@@ -50,7 +50,7 @@ class Usage:
         self, key_id: str, limits: Limits, query: Mapping[str, str], *, today: dt.date, limit: int
     ) -> KeyUsage:
         """Report on one key, and how it stands with its limits."""
-        status = await self._limiter.usage(_Holder(key_id, limits)) if limits.is_limited else LimitStatus()
+        status = await self._limiter.status(_Holder(key_id, limits)) if limits.is_limited else LimitStatus()
         report = await self._report(
             query, today=today, limit=limit, default=GroupBy.DAY, billed_party=BilledParty(id=key_id)
         )

@@ -102,7 +102,7 @@ class JobsApi:
         if not await self._jobs.cancel(job.id):
             raise JobNotQueued
         if job.order.hold is not None:  # twice does no harm
-            self._limiter.close(Admission.of(Caller(id=job.order.caller), job.order.hold), NO_COST)
+            self._limiter.close(Admission.from_hold(Caller(id=job.order.caller), job.order.hold), NO_COST)
         return await self.show(request)
 
     async def _found(self, request: HttpRequest) -> Job:

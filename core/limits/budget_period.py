@@ -1,4 +1,4 @@
-"""Money spent by day, week, month and in total, in UTC. All four: a budget whose window changes is right at once.
+"""Money spent by day, week, month and in total, in UTC: all four, so that the window of a budget can be changed.
 
 Days are counted since 1970-01-01, money in whole billionths of a US dollar.
 """
@@ -22,7 +22,7 @@ _DAYS_SINCE_MONDAY: Final = 3
 
 
 def day_of(at: int) -> int:
-    """The day of a moment, which is given in milliseconds of Unix time."""
+    """The day of a time in milliseconds of Unix time."""
     return at // _DAY
 
 
@@ -37,11 +37,11 @@ _NUMBER: Final[Mapping[BudgetWindow, Callable[[int], int]]] = {
     BudgetWindow.MONTH: _month,
     BudgetWindow.TOTAL: lambda _: 0,
 }
-"""Which window of its kind a day lies in."""
+"""The number of the window that a day is in."""
 
 
 def same_window(window: BudgetWindow, one: int, other: int) -> bool:
-    """Whether two days lie in the same window."""
+    """Whether two days are in the same window."""
     return _NUMBER[window](one) == _NUMBER[window](other)
 
 
@@ -61,13 +61,13 @@ def renewal(window: BudgetWindow, day: int) -> dt.datetime | None:
 
 
 class BudgetSpending(Struct, kw_only=True):
-    """What one key has spent. `day` never goes back, so that a clock that lags opens no window anew."""
+    """What one key has spent. `day` never goes back, so that a slow clock does not begin a window again."""
 
     day: int
     nanos: dict[BudgetWindow, int]
 
     def turn_to(self, day: int) -> None:
-        """Begin the windows in which a day lies, where they are newer."""
+        """Begin the windows of a day, if they are newer than the current ones."""
         if day > self.day:
             for window in BudgetWindow:
                 if not same_window(window, self.day, day):
@@ -75,7 +75,7 @@ class BudgetSpending(Struct, kw_only=True):
             self.day = day
 
     def charge(self, nanos: int, day: int) -> None:
-        """Charge what was bought on a day; windows that have ended since are left as they were."""
+        """Charge what was spent on a day to the windows that have not ended since."""
         self.turn_to(day)
         for window in BudgetWindow:
             if same_window(window, self.day, day):

@@ -1,4 +1,4 @@
-"""What a key is told that may not go on: each denial names the limit and says when it ends."""
+"""The errors for calls that exceed a limit: each names the limit and says when it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core.limits.limit_status import BudgetStatus
 
 IN_FLIGHT_RETRY_SECONDS: Final = 5.0
-"""What a key is told to wait that has too many calls in flight: drawing takes 10 s and more."""
+"""When a call may be repeated if too many are in flight: a picture takes 10 s and more."""
 
 _UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _WINDOWS: Final = {
@@ -25,25 +25,25 @@ _WINDOWS: Final = {
 
 
 def too_many_requests(rate: Rate, wait: int | None) -> RateLimited:
-    """Deny a call beyond the requests of a window; `wait` is in milliseconds, None: no waiting helps."""
-    return _over(f"This key may make at most {_counted(rate.limit, 'request')} in {_span(rate)}", wait)
+    """Deny a call that exceeds the requests of a window; `wait` is in milliseconds, None: no waiting helps."""
+    return _rate_limited(f"This key may make at most {_count(rate.limit, 'request')} in {_duration(rate)}", wait)
 
 
 def too_many_images(rate: Rate, images: int, wait: int | None) -> RateLimited:
-    """Deny a call beyond the pictures of a window; `wait` is in milliseconds, None: no waiting helps."""
-    most = f"at most {_counted(rate.limit, 'picture')} in {_span(rate)}"
-    return _over(f"This key may draw {most}, and this call asks for {images}", wait, param="n")
+    """Deny a call that exceeds the pictures of a window; `wait` is in milliseconds, None: no waiting helps."""
+    limit = f"at most {_count(rate.limit, 'picture')} in {_duration(rate)}"
+    return _rate_limited(f"This key may generate {limit}, and this call asks for {images}", wait, param="n")
 
 
-def too_many_in_flight(most: int) -> RateLimited:
-    """Deny a call of a key that has as many calls in flight as can be kept account of."""
+def too_many_in_flight(maximum: int) -> RateLimited:
+    """Deny a call of a key that has as many calls in flight as its quota can store."""
     return RateLimited(
-        f"This key has {most:,} calls in flight, which is the most; try again when some have ended",
+        f"This key has {maximum:,} calls in flight, which is the maximum; try again when some have ended",
         retry_after=IN_FLIGHT_RETRY_SECONDS,
     )
 
 
-def beyond_the_budget(status: BudgetStatus) -> BudgetExceeded:
+def budget_exceeded(status: BudgetStatus) -> BudgetExceeded:
     """Deny a call that may cost more than is left."""
     window = _WINDOWS[status.budget.window]
     renews = (
@@ -57,17 +57,17 @@ def beyond_the_budget(status: BudgetStatus) -> BudgetExceeded:
     )
 
 
-def _over(rule: str, wait: int | None, *, param: str | None = None) -> RateLimited:
+def _rate_limited(rule: str, wait: int | None, *, param: str | None = None) -> RateLimited:
     if wait is None:
         return RateLimited(f"{rule}; that can never pass, and waiting will not help", param=param, retry_after=None)
     seconds = wait / 1000
     return RateLimited(f"{rule}; try again in {math.ceil(seconds):,} s", param=param, retry_after=seconds)
 
 
-def _span(rate: Rate) -> str:
+def _duration(rate: Rate) -> str:
     unit, seconds = next(each for each in _UNITS if rate.window_seconds % each[1] == 0)
-    return _counted(rate.window_seconds // seconds, unit)
+    return _count(rate.window_seconds // seconds, unit)
 
 
-def _counted(count: int, thing: str) -> str:
+def _count(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

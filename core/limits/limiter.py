@@ -1,9 +1,8 @@
-"""What a key may spend, asked before a call goes upstream and settled after it.
+"""The limits of keys, checked before a call goes upstream and settled after it.
 
-A key without limits is never asked about. Of a key with limits, `Limiter.admit` reserves one request, the pictures
-asked for and the most that any deployment of the plan would cost; `Limiter.close` puts in its place what the call came
-to. Where a deployment that may have drawn is followed by another, both are charged: the cost can then be more than what
-was reserved.
+For a key with limits, `Limiter.admit` reserves one request, the pictures asked for, and the most that any deployment of
+the plan would cost; `Limiter.close` replaces that by what the call came to. Where a deployment that may have generated
+pictures is followed by another, both are charged: then the cost can be more than was reserved.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import secrets
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
@@ -19,7 +17,7 @@ from msgspec.structs import asdict
 
 from core.deployments.costs import estimate
 from core.domain.errors import Forbidden, LimitsUnavailable
-from core.limits.admission_queue import PATIENCE_SECONDS, AdmissionQueue
+from core.limits.admission_queue import MAX_WAIT_SECONDS, AdmissionQueue
 from core.limits.quota_store import QuotaStore
 from core.limits.reservations import Denied, Reservation, ReservationRequest, Settlement
 from core.storage.row_keys import COUNTERS
@@ -35,20 +33,15 @@ if TYPE_CHECKING:
 
 LEASE_SLACK: Final = dt.timedelta(seconds=60)
 """How long after its call's time a reservation is held: for settling, and for clocks that differ."""
-LOOK_SECONDS: Final = 1.0
-"""How long an answer is held back for the headers of its key's limits."""
-MAX_CACHED_STATUSES: Final = 1000
-HURRY_SECONDS: Final = 0.25
+FLUSH_RETRY_SECONDS: Final = 0.25
 """Between two tries to settle while the process ends."""
 
-_FRESH: Final = 5000
-"""How old a standing may be that is told without asking again, in milliseconds."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
 
 
 class LimitedKey(Protocol):
-    """Whose limits count."""
+    """A key with its limits."""
 
     @property
     def id(self) -> str:
@@ -57,32 +50,32 @@ class LimitedKey(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What it may spend."""
+        """Its limits."""
         ...
 
 
 class Admission(Struct, frozen=True, kw_only=True):
-    """A call that was let through, and is to be closed."""
+    """A call that was admitted, and is to be closed."""
 
-    holder: LimitedKey
+    key: LimitedKey
     reservation_id: str
     reservation: Reservation
     status: LimitStatus | None
-    """How the key stood when the call was let through, the call included; None: that was in another process."""
+    """What the key had left when the call was admitted, the call included; None: another process admitted it."""
     perhaps_settled: bool = False
     """Whether another process may have settled it."""
 
     @property
     def hold(self) -> dict[str, int | str]:
-        """What another process needs to close it; JSON."""
+        """The reservation as JSON, for another process that will close the call."""
         return {"id": self.reservation_id, **asdict(self.reservation)}
 
     @classmethod
-    def of(cls, holder: LimitedKey, hold: Mapping[str, int | str]) -> Admission:
-        """One that another process has let through."""
+    def from_hold(cls, key: LimitedKey, hold: Mapping[str, int | str]) -> Admission:
+        """Make the admission of a call that another process has admitted."""
         numbers = {name: int(value) for name, value in hold.items() if name != "id"}
         return cls(
-            holder=holder,
+            key=key,
             reservation_id=str(hold["id"]),
             reservation=Reservation(**numbers),
             status=None,
@@ -90,12 +83,12 @@ class Admission(Struct, frozen=True, kw_only=True):
         )
 
     def lasts(self, now: dt.datetime, seconds: float) -> bool:
-        """Whether its lease goes on for so many seconds more; `now` is the wall clock, in UTC."""
+        """Whether its lease lasts for so many seconds more; `now` is the wall clock, in UTC."""
         return (now - _EPOCH) // _MILLISECOND + seconds * 1000 < self.reservation.lease_ends
 
 
 class Limiter:
-    """Lets calls through, and keeps account of them. One for each process."""
+    """Admits calls within their keys' limits. One for each process."""
 
     def __init__(
         self,
@@ -105,148 +98,110 @@ class Limiter:
         now: Callable[[], dt.datetime],
         wait: Callable[[float], Awaitable[None]],
         chance: Callable[[], float],
-        patience: float = PATIENCE_SECONDS,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         """`now` is the wall clock, in UTC; `wait` lets seconds go by; `chance` gives a number from 0 up to 1.
 
-        `call_seconds` is how long a call may take as a rule; `patience` how long one waits to be let through at most.
+        `call_seconds` is how long a call may take as a rule; `max_wait_seconds` how long one waits to be admitted.
         """
         self._table = tables.table(COUNTERS)
         self._lease = dt.timedelta(seconds=call_seconds) + LEASE_SLACK
         self._now = now
         self._wait = wait
         self._chance = chance
-        self._patience = patience
-        self._desks: dict[str, AdmissionQueue] = {}
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._max_wait_seconds = max_wait_seconds
+        self._queues: dict[str, AdmissionQueue] = {}
         self._lost = 0
 
     async def admit(
-        self, holder: LimitedKey, plan: RoutePlan, images: int, *, overrun_seconds: float = 0.0
+        self, key: LimitedKey, plan: RoutePlan, images: int, *, overrun_seconds: float = 0.0
     ) -> Admission | None:
         """Reserve for a call; None: its key has no limits.
 
         `overrun_seconds` is how much longer than other calls it may take.
 
-        Raises Forbidden where a budget is to count what has no price, RateLimited, BudgetExceeded, LimitsUnavailable.
+        Raises Forbidden if a budget cannot count what has no price, RateLimited, BudgetExceeded, LimitsUnavailable.
         """
-        limits = holder.limits
+        limits = key.limits
         if not limits.is_limited:
             return None
-        ask = ReservationRequest(
+        request = ReservationRequest(
             id=secrets.token_hex(8),
             limits=limits,
             images=images,
-            nanos=_most_expensive(plan, images, is_budgeted=limits.budget is not None),
+            nanos=_highest_cost(plan, images, is_budgeted=limits.budget is not None),
             lease=(self._lease + dt.timedelta(seconds=overrun_seconds)) // _MILLISECOND,
         )
-        try:
-            answer = await self._desk(holder.id).admit(ask)
-        except LimitsUnavailable:
-            self._see(holder, None)
-            raise
-        self._see(holder, answer.status)
+        answer = await self._queue(key.id).admit(request)
         if isinstance(answer, Denied):
+            answer.error.headers |= answer.status.headers()
             raise answer.error
-        return Admission(holder=holder, reservation_id=ask.id, reservation=answer.reservation, status=answer.status)
+        return Admission(key=key, reservation_id=request.id, reservation=answer.reservation, status=answer.status)
 
     def close(self, admission: Admission, bill: Bill) -> None:
-        """Put what a call came to in the place of what it reserved. Never waits; to be called in an event loop."""
+        """Replace what a call reserved by what it came to. Never waits; to be called in an event loop."""
         reservation = admission.reservation
         settlement = Settlement(
             id=admission.reservation_id,
             at=reservation.at,
             day=reservation.day,
-            # The pictures asked for count once, also where two deployments may have drawn them.
+            # The pictures asked for count once, also if two deployments may have generated them.
             images=min(bill.counted_images, reservation.images),
             nanos=sum(charge.nanos or 0 for charge in bill.charges),
-            images_rate=admission.holder.limits.images,
+            images_rate=admission.key.limits.images,
         )
-        self._desk(admission.holder.id).settle(settlement, perhaps_done=admission.perhaps_settled)
+        self._queue(admission.key.id).settle(settlement, perhaps_done=admission.perhaps_settled)
 
-    async def status(self, holder: LimitedKey) -> LimitStatus | None:
-        """How a key stands, as this process knows or soon can tell; None: it has no limits, or that is not known."""
-        if not holder.limits.is_limited:
-            return None
-        seen = self._seen.get(holder.id)
-        if seen is not None and seen.limits == holder.limits and abs(self._milliseconds() - seen.at) < _FRESH:
-            return seen.status
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                status = await self._desk(holder.id).status(holder.limits)
-        except TimeoutError:
-            status = None
-        self._see(holder, status)
-        return status
-
-    async def usage(self, holder: LimitedKey) -> LimitStatus:
-        """How a key stands at this moment. Raises LimitsUnavailable."""
-        status = await self._desk(holder.id).status(holder.limits)
+    async def status(self, key: LimitedKey) -> LimitStatus:
+        """What a key has left at this moment. Raises LimitsUnavailable."""
+        status = await self._queue(key.id).status(key.limits)
         if status is None:
             raise LimitsUnavailable
         return status
 
     @property
     def lost(self) -> int:
-        """How many calls could not be settled, since this process began."""
-        return self._lost + sum(desk.lost for desk in self._desks.values())
+        """How many calls could not be settled since this process began."""
+        return self._lost + sum(queue.lost for queue in self._queues.values())
 
     async def flush(self, seconds: float) -> None:
-        """Settle what is to be settled, because the process ends; what cannot be within so many seconds is lost."""
+        """Settle what waits, because the process ends; what takes longer than `seconds` is lost."""
         try:
             async with asyncio.timeout(seconds):
-                while works := self._works():
-                    for desk in self._desks.values():
-                        desk.hurry()
-                    await asyncio.wait(works, timeout=HURRY_SECONDS)
+                while tasks := self._tasks():
+                    for queue in self._queues.values():
+                        queue.retry_now()
+                    await asyncio.wait(tasks, timeout=FLUSH_RETRY_SECONDS)
         except TimeoutError:
-            for work in self._works():
-                work.cancel()
-            if works := self._works():
-                await asyncio.wait(works)
+            for task in self._tasks():
+                task.cancel()
+            if tasks := self._tasks():
+                await asyncio.wait(tasks)
 
-    def _works(self) -> set[asyncio.Task[None]]:
-        return {desk.work for desk in self._desks.values() if desk.work is not None}
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        return {queue.task for queue in self._queues.values() if queue.task is not None}
 
-    def _desk(self, key_id: str) -> AdmissionQueue:
-        desk = self._desks.get(key_id)
-        if desk is None:
-            desk = self._desks[key_id] = AdmissionQueue(
+    def _queue(self, key_id: str) -> AdmissionQueue:
+        queue = self._queues.get(key_id)
+        if queue is None:
+            queue = self._queues[key_id] = AdmissionQueue(
                 QuotaStore(self._table, key_id),
-                now=self._milliseconds,
+                now=lambda: (self._now() - _EPOCH) // _MILLISECOND,
                 wait=self._wait,
                 chance=self._chance,
-                patience=self._patience,
-                at_rest=lambda: self._clear(key_id),
-                give_back=lambda settlement: self._desk(key_id).settle(settlement),
+                max_wait_seconds=self._max_wait_seconds,
+                on_idle=lambda: self._remove_queue(key_id),
+                release=lambda settlement: self._queue(key_id).settle(settlement),
             )
-        return desk
+        return queue
 
-    def _clear(self, key_id: str) -> None:
-        """Take a desk away at which nobody waits."""
-        self._lost += self._desks.pop(key_id).lost
-
-    def _see(self, holder: LimitedKey, status: LimitStatus | None) -> None:
-        self._seen[holder.id] = _Seen(at=self._milliseconds(), limits=holder.limits, status=status)
-        self._seen.move_to_end(holder.id)
-        if len(self._seen) > MAX_CACHED_STATUSES:
-            self._seen.popitem(last=False)
-
-    def _milliseconds(self) -> int:
-        return (self._now() - _EPOCH) // _MILLISECOND
+    def _remove_queue(self, key_id: str) -> None:
+        self._lost += self._queues.pop(key_id).lost
 
 
-class _Seen(Struct, frozen=True, kw_only=True):
-    """How a key stood when this process last saw it; None: that could not be told."""
-
-    at: int
-    limits: Limits
-    status: LimitStatus | None
-
-
-def _most_expensive(plan: RoutePlan, images: int, *, is_budgeted: bool) -> int:
-    """The most that any deployment which can be asked would cost, in billionths of a US dollar."""
-    most = 0
+def _highest_cost(plan: RoutePlan, images: int, *, is_budgeted: bool) -> int:
+    """The most that any deployment of the plan would cost, in billionths of a US dollar."""
+    highest = 0
     for step in plan.steps:
         nanos = estimate(step, images)
         if nanos is None and is_budgeted:
@@ -256,5 +211,5 @@ def _most_expensive(plan: RoutePlan, images: int, *, is_budgeted: bool) -> int:
                 code="price_unknown",
                 param=step.param,
             )
-        most = max(most, nanos or 0)
-    return most
+        highest = max(highest, nanos or 0)
+    return highest

@@ -1,6 +1,6 @@
-"""What passes between a call and the account of its key, as values.
+"""What passes between a call and the quota of its key, as values.
 
-Moments are whole milliseconds of Unix time; money is in billionths of a US dollar.
+Times are whole milliseconds of Unix time; money is in billionths of a US dollar.
 """
 
 from __future__ import annotations
@@ -19,53 +19,52 @@ class ReservationRequest(Struct, frozen=True, kw_only=True):
     """What a call wants to reserve."""
 
     id: str
-    """Of the reservation: no other has it."""
+    """Of the reservation; unique."""
     limits: Limits
     images: int
     nanos: int
-    """What it may cost at most."""
+    """The most that the call may cost."""
     lease: int
-    """After so many milliseconds without a word it is given back."""
+    """Milliseconds after which an unsettled reservation expires."""
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
-    """What one call in flight holds."""
+    """What one call in flight has reserved."""
 
     at: int
-    """When it was let through."""
+    """When it was admitted."""
     day: int
-    """The day on whose money it is."""
+    """The day whose budget it is charged to."""
     lease_ends: int
-    """From then on it is given back by whoever comes next."""
     images: int
     nanos: int
 
 
 class Granted(Struct, frozen=True, kw_only=True):
-    """A call was let through."""
+    """A call was admitted."""
 
     reservation: Reservation
     status: LimitStatus
 
 
 class Denied(Struct, frozen=True, kw_only=True):
-    """A call was not let through."""
+    """A call was not admitted."""
 
     error: RateLimited | BudgetExceeded
     status: LimitStatus
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """What one call came to. By itself it is nothing at all: what was reserved is given back."""
+    """What one call came to. With the defaults, what was reserved is released."""
 
     id: str
     """Of its reservation."""
     at: int = 0
-    """When it was let through."""
+    """When it was admitted."""
     day: int = 0
-    """The day on whose money it was."""
+    """The day whose budget it is charged to."""
     images: int = 0
-    """Pictures drawn, or possibly drawn."""
+    """Pictures that were generated, or may have been."""
     nanos: int = 0
     images_rate: Rate | None = None
-    """The key's limit on pictures when the call was let through."""
+    """The key's limit on pictures when the call was admitted."""

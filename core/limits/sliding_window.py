@@ -2,10 +2,10 @@
 
 An event is counted in a bucket of 1/60 of the window, under the bucket's end, and goes on counting for one window from
 that end. So it counts at least as long as it truly lies in the window, and at most 1/60 of it longer: the limit is
-never passed in any stretch of that length, and what was used is free again a little late at most.
+never exceeded in any period of that length, and what was used is free again a little late at most.
 
-Times are whole milliseconds of Unix time; the time is handed in. Where the clocks of instances differ by s seconds, all
-of this holds for stretches that are s seconds shorter.
+Times are whole milliseconds of Unix time. If the clocks of instances differ by s seconds, all of this holds for periods
+that are s seconds shorter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.domain.limits import Rate
 
 BUCKETS: Final = 60
-"""How many buckets one window has. More would be freed more promptly, and take more room in a row."""
+"""Buckets of one window. More would free more promptly, and take more room in a row."""
 
 
 def milliseconds(rate: Rate) -> int:
@@ -27,7 +27,7 @@ def milliseconds(rate: Rate) -> int:
 
 
 class SlidingWindow:
-    """What has been counted. It knows neither limit nor length: these are the record's, and may change."""
+    """Counts without a limit or a length: both belong to the key, and may change."""
 
     def __init__(self, counts: Iterable[tuple[int, int]] = ()) -> None:
         """`counts` are pairs of a bucket's end and what was counted in it."""
@@ -46,11 +46,11 @@ class SlidingWindow:
         self._counts[end] = self._counts.get(end, 0) + count
 
     def copy(self) -> SlidingWindow:
-        """The same again, to be changed by itself."""
+        """Make an independent copy."""
         return SlidingWindow(self._counts.items())
 
     def forget(self, now: int, rate: Rate) -> None:
-        """Drop what has left the window, and bring what is left into buckets of its present length.
+        """Drop what has left the window, and put the rest into buckets of its present length.
 
         After a window has become longer, what the shorter one had dropped is not counted again.
         """

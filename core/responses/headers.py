@@ -1,15 +1,13 @@
-"""The headers that say which deployment answered and after what, and what is left of the key's limits (contract §4)."""
+"""The headers that say which deployment answered and after what (contract §4)."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.deployments.route_plan import PlanStep
-    from core.limits.limit_status import LimitStatus
     from core.routing.attempt_log import AttemptSummary
 
 
@@ -29,16 +27,3 @@ def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str
 def cost_headers(cost_usd: float | None) -> dict[str, str]:
     """What a call cost in US dollars, as a decimal number; None: that is not known."""
     return {} if cost_usd is None else {"x-gateway-cost-usd": f"{cost_usd:.9f}".rstrip("0").removesuffix(".")}
-
-
-def limit_headers(status: LimitStatus | None) -> dict[str, str]:
-    """How a key stands with its limits, named as OpenAI names them; None: it has none, or that is not known."""
-    if status is None:
-        return {}
-    headers = {}
-    for name, rate in (("requests", status.requests), ("images", status.images)):
-        if rate is not None:
-            headers[f"x-ratelimit-limit-{name}"] = str(rate.limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(rate.remaining)
-            headers[f"x-ratelimit-reset-{name}"] = f"{math.ceil(rate.reset_seconds)}s"
-    return headers

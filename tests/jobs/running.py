@@ -246,7 +246,7 @@ class Town:
     async def account(self) -> tuple[int, int]:
         """Of the key: calls in flight, and pictures that count."""
         await settled()
-        account = (await QuotaStore(self.tables.table(COUNTERS), "team-a").read()).account
+        account = (await QuotaStore(self.tables.table(COUNTERS), "team-a").read()).quota
         status = account.status(0, ALLOWANCE)
         assert status.images is not None
         return status.in_flight, 10 - status.images.remaining

@@ -1,4 +1,4 @@
-"""Calls as the account of a key sees them."""
+"""Calls as the quota of a key sees them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_limits(
     window: BudgetWindow = BudgetWindow.MONTH,
     seconds: int = 60,
 ) -> Limits:
-    """An allowance of requests and pictures in so many seconds, and of money."""
+    """Limits of requests and pictures in so many seconds, and of money."""
     return Limits(
         requests=None if requests is None else Rate(limit=requests, window_seconds=seconds),
         images=None if images is None else Rate(limit=images, window_seconds=seconds),
@@ -48,9 +48,9 @@ def ask(limits: Limits, *, images: int = 1, nanos: int = 0, **fields: Any) -> Re
     return ReservationRequest(limits=limits, images=images, nanos=nanos, **given)
 
 
-def reserved(account: Quota, asked: ReservationRequest, now: int = NOW) -> Reservation:
+def reserved(quota: Quota, asked: ReservationRequest, now: int = NOW) -> Reservation:
     """Let a call through that must get through."""
-    answer = account.admit(now, asked)
+    answer = quota.admit(now, asked)
     assert isinstance(answer, Reservation), answer
     return answer
 

@@ -50,8 +50,8 @@ class World:
         table = ShakyTable(self.inner, failing, pace=pace)
         desk = AdmissionQueue(QuotaStore(table, "team-a"), now=lambda: NOW, wait=a_moment, chance=lambda: 0.5)
         await asyncio.gather(*(self._call(desk, *each) for each in script))
-        while desk.work is not None and not desk.work.done():
-            await asyncio.wait({desk.work})
+        while desk.task is not None and not desk.task.done():
+            await asyncio.wait({desk.task})
 
     async def _call(self, desk: AdmissionQueue, images: int, draws: bool, steps: int, leaves: bool) -> None:
         for _ in range(steps):
@@ -83,7 +83,7 @@ class World:
             return unavailable
 
     async def account(self, now: int) -> Quota:
-        account = (await QuotaStore(self.inner, "team-a").read()).account
+        account = (await QuotaStore(self.inner, "team-a").read()).quota
         account.advance(now, ALLOWANCE)
         return account
 

@@ -1,4 +1,4 @@
-"""The governor: what is reserved for a call, and what becomes of it."""
+"""The limiter: what is reserved for a call, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.deployments.costs import Basis, Bill, Charge
 from core.deployments.prices import per_image
 from core.domain.errors import BudgetExceeded, Forbidden, LimitsUnavailable, RateLimited
 from core.domain.limits import NANOS, UNLIMITED, Limits
-from core.limits.limiter import MAX_CACHED_STATUSES, Admission, Limiter
+from core.limits.limiter import Admission, Limiter
 from core.limits.quota_store import QuotaStore
 from core.storage.row_keys import COUNTERS
 from tests.fakes import misfit, plan, step
@@ -33,7 +33,7 @@ CENT = NANOS // 100
 
 
 class Process:
-    """A process with a governor, and a clock that is moved by hand."""
+    """A process with a limiter, and a clock that is moved by hand."""
 
     def __init__(
         self, table: ShakyTable | None = None, wait: Callable[[float], Awaitable[None]] = a_moment, **fields: Any
@@ -76,10 +76,9 @@ def bill(nanos: int | None = 4 * CENT, *, images: int = 1, possible_images: int 
     ids=["an-admin", "a-key-without-limits"],
 )
 async def test_nobody_without_limits_is_asked_about(caller: Caller) -> None:
-    """An admin and a key without limits cost no round trip, and have no standing."""
+    """An admin and a key without limits cost no round trip."""
     process = Process()
     assert await process.limiter.admit(caller, plan(priced("a", None)), 10) is None
-    assert await process.limiter.status(caller) is None
     assert (0, 0) == process.table.round_trips
 
 
@@ -123,7 +122,7 @@ async def test_a_key_without_a_budget_may_call_what_has_no_price() -> None:
     charges = (*bill(None, images=1).charges, *bill(7).charges)
     process.limiter.close(admission, Bill(charges=charges))
     await process.at_rest()
-    status = await process.limiter.usage(Caller(id="team-a", limits=make_limits(images=10, nanos=100)))
+    status = await process.limiter.status(Caller(id="team-a", limits=make_limits(images=10, nanos=100)))
     assert status.images is not None
     assert status.budget is not None
     assert (8, 93) == (status.images.remaining, status.budget.remaining_nanos)
@@ -138,7 +137,7 @@ async def test_pictures_count_once_however_many_tried() -> None:
     charges = (*bill(12 * CENT, images=0, possible_images=3).charges, *bill(12 * CENT, images=3).charges)
     process.limiter.close(admission, Bill(charges=charges))
     await process.at_rest()
-    status = await process.limiter.usage(Caller(id="team-a", limits=limits))
+    status = await process.limiter.status(Caller(id="team-a", limits=limits))
     assert status.images is not None
     assert status.budget is not None
     assert (7, 76 * CENT) == (status.images.remaining, status.budget.remaining_nanos)
@@ -155,9 +154,9 @@ async def test_what_is_handed_over_is_settled_once() -> None:
     other.now = process.now = NOON + dt.timedelta(seconds=300)
     assert await process.admit(limits)  # it gives back what the first one held
     for _ in range(2):
-        other.limiter.close(Admission.of(caller, admission.hold), bill(12 * CENT, images=3))
+        other.limiter.close(Admission.from_hold(caller, admission.hold), bill(12 * CENT, images=3))
         await other.at_rest()
-    status = await process.limiter.usage(caller)
+    status = await process.limiter.status(caller)
     assert status.images is not None
     assert status.budget is not None
     assert (6, 12 * CENT) == (status.images.remaining, status.budget.spent_nanos)
@@ -200,86 +199,37 @@ async def test_keys_have_accounts_of_their_own() -> None:
         assert await process.admit(make_limits(images=1), key=key)
 
 
-async def test_standing_is_told_from_what_was_last_seen() -> None:
-    """For five seconds no store is asked, then once; a key whose limits were changed is asked about at once."""
+async def test_a_denial_says_what_is_left() -> None:
+    """The answer to a call that is not admitted has the same headers as that to one that is."""
     process = Process()
-    caller = Caller(id="team-a", limits=make_limits(images=10))
-    admission = await process.admit(caller.limits)
+    limits = make_limits(requests=5, images=3)
+    admission = await process.admit(limits, images=2)
     assert admission is not None
-    process.now = NOON + dt.timedelta(seconds=4, milliseconds=999)
-    assert admission.status == await process.limiter.status(caller)
-    assert (1, 1) == process.table.round_trips
-    process.now = NOON + dt.timedelta(seconds=5)
-    await process.limiter.status(caller)
-    await process.limiter.status(caller)
-    assert (2, 1) == process.table.round_trips
-    changed = await process.limiter.status(Caller(id="team-a", limits=make_limits(images=20)))
-    assert changed is not None
-    assert changed.images is not None
-    assert (20, (3, 1)) == (changed.images.limit, process.table.round_trips)
+    assert admission.status is not None
+    with pytest.raises(RateLimited) as denied:
+        await process.admit(limits, images=2)
+    left = admission.status.headers()
+    assert ("4", "1") == (left["x-ratelimit-remaining-requests"], left["x-ratelimit-remaining-images"])
+    assert left.items() <= denied.value.headers.items()
 
 
-async def test_standing_is_left_out_where_the_store_is_down() -> None:
-    """It is asked once, and then not for five seconds: nobody is kept waiting again and again."""
-    process = Process()
-    process.table.down = True
-    caller = Caller(id="team-a", limits=make_limits(images=10))
-    assert await process.limiter.status(caller) is None
-    assert await process.limiter.status(caller) is None
-    assert (1, 0) == process.table.round_trips
-
-
-async def test_standing_is_left_out_after_a_call_that_could_not_be_let_through() -> None:
-    """Who was told that limits cannot be checked does not wait once more for the headers."""
-    process = Process()
-    process.table.down = True
-    limits = make_limits(images=10)
-    with pytest.raises(LimitsUnavailable):
-        await process.admit(limits)
-    tries = process.table.round_trips
-    assert await process.limiter.status(Caller(id="team-a", limits=limits)) is None
-    assert tries == process.table.round_trips
-
-
-async def test_standing_waits_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that hangs holds no answer back for long."""
-    monkeypatch.setattr("core.limits.limiter.LOOK_SECONDS", 0.01)
-    process = Process(patience=0.02)
-    hanging = asyncio.Event()
-    process.table.before_read = hanging.wait  # type: ignore[assignment]
-    assert await process.limiter.status(Caller(id="team-a", limits=make_limits(images=10))) is None
-    hanging.set()
-    await process.at_rest()
-
-
-async def test_only_so_many_standings_are_remembered() -> None:
-    """Of the key that was seen longest ago nothing is kept."""
-    process = Process()
-    for number in range(MAX_CACHED_STATUSES + 1):
-        await process.admit(make_limits(images=1), key=f"key-{number}")
-    reads, _ = process.table.round_trips
-    await process.limiter.status(Caller(id="key-1", limits=make_limits(images=1)))
-    await process.limiter.status(Caller(id="key-0", limits=make_limits(images=1)))
-    assert (reads + 1, MAX_CACHED_STATUSES) == (process.table.reads, len(process.limiter._seen))
-
-
-async def test_usage_is_an_error_where_the_store_is_down() -> None:
+async def test_a_status_is_an_error_where_the_store_is_down() -> None:
     """A report says that it cannot be made, and never that nothing was used."""
     process = Process()
     process.table.down = True
     with pytest.raises(LimitsUnavailable):
-        await process.limiter.usage(Caller(id="team-a", limits=make_limits(images=10)))
+        await process.limiter.status(Caller(id="team-a", limits=make_limits(images=10)))
 
 
 async def test_nothing_is_left_of_a_key_at_rest() -> None:
-    """A thousand keys later there is no desk and no task."""
+    """A thousand keys later there is no queue and no task."""
     process = Process()
     for number in range(1000):
         admission = await process.admit(make_limits(images=1), key=f"key-{number}")
         assert admission is not None
         process.limiter.close(admission, Bill())
     await process.at_rest()
-    assert {} == process.limiter._desks
+    assert {} == process.limiter._queues
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
@@ -298,7 +248,7 @@ async def test_the_end_of_the_process_settles_what_it_can() -> None:
         await asyncio.sleep(0)
     process.table.down = False
     await process.limiter.flush(5)
-    account = (await QuotaStore(process.table.inner, "team-a").read()).account
+    account = (await QuotaStore(process.table.inner, "team-a").read()).quota
     assert (0, 0) == (account.status(0, make_limits(images=1)).in_flight, process.limiter.lost)
 
 
@@ -330,7 +280,7 @@ async def test_a_caller_who_leaves_at_any_moment_of_being_let_through() -> None:
         calling.cancel()
         await asyncio.wait({calling})
         await process.limiter.flush(5)
-        account = (await QuotaStore(process.table.table(COUNTERS), "team-a").read()).account
+        account = (await QuotaStore(process.table.table(COUNTERS), "team-a").read()).quota
         status = account.status(0, make_limits(images=100))
         assert (turns, 0) == (turns, status.in_flight)
     assert turns > 3

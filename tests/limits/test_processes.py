@@ -98,7 +98,7 @@ async def test_exactly_as_many_get_through_as_may(start: Start, azure_tables: Az
         said = await heard(process)
         statuses.update(json.loads(await heard(process) if said == "asked" else said))
     assert {200: 20, 429: 30} == statuses
-    status = await limiter(azure_tables).usage(TEAM_A)
+    status = await limiter(azure_tables).status(TEAM_A)
     assert status.images is not None
     assert (0, 0) == (status.images.remaining, status.in_flight)
 
