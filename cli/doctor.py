@@ -23,6 +23,9 @@ MAX_CLOCK_DIFFERENCE_SECONDS: Final = 30
 NOT_CHECKED: Final = "Not checked, because the gateway does not report it: storage, Azure deployments and roles."
 
 
+STYLES: Final = {"ok": "green", "failed": "bold red", "skipped": "dim"}
+
+
 class Check(NamedTuple):
     """One check, its result (`ok`, `failed` or `skipped`), and what to do if it has failed."""
 
@@ -41,7 +44,7 @@ def doctor(*, as_json: opt.AsJson = False) -> None:
     if as_json:
         output.show_json([check._asdict() for check in checks])
     else:
-        columns = (Column("Check", wraps=False), Column("Result", wraps=False), Column("Details"))
+        columns = (Column("Check", wraps=False), Column("Result", wraps=False, styles=STYLES), Column("Details"))
         output.show_table(columns, [dict(zip(("Check", "Result", "Details"), check, strict=False)) for check in checks])
         output.note(*(line for check in checks for line in check.hint.splitlines()), NOT_CHECKED)
     if any(check.result == "failed" for check in checks):

@@ -63,7 +63,7 @@ def draw(
     body = {name: value for name, value in given.items() if value is not None}
     body |= {"stream": True, "partial_images": partials}
     stdout = output.console()
-    shows = terminal_images.detect(stdout) if protocol is Protocol.AUTO else protocol
+    shows = terminal_images.choose(protocol, stdout)
     started = time.monotonic()
     with GatewayClient.from_environment(admin=False) as client:
         completed, error = _receive(client, body, idempotency_key, previews=shows is not Protocol.NONE)

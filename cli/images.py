@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cli.client import TIMEOUT_SECONDS, ApiModel
 from cli.errors import CommandError, invalid_response
+from cli.output import progress
 from cli.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def _fetch(url: str) -> bytes:
     hint = "Links work for a limited time. Try again, or submit the job again."
     try:
         host = urlsplit(url).hostname or ""
-        with httpx2.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(host)) as http:
+        with (
+            progress("Fetching the image"),
+            httpx2.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(host)) as http,
+        ):
             response = http.get(url)
     except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as error:
         raise CommandError(f"An image could not be fetched: {type(error).__name__}.", hint) from None

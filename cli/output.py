@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich import box
@@ -54,6 +55,8 @@ class Column:
     """The column is left out on narrower terminals."""
     max_terminal_width: int | None = None
     """Cells are wrapped at this width on a terminal."""
+    styles: Mapping[str, str] = MappingProxyType({})
+    """The style of each cell that has this text."""
 
 
 def printable(text: str) -> str:
@@ -145,10 +148,10 @@ def show_table(
         )
     separator = "\n" if stdout.is_terminal else ", "
     for row in rows:
-        table.add_row(*(_cell(row[column.name], separator) for column in shown))
+        table.add_row(*(_cell(column, row[column.name], separator) for column in shown))
     if total is not None:
         table.add_section()
-        table.add_row(*(_cell(total[column.name], separator) for column in shown))
+        table.add_row(*(_cell(column, total[column.name], separator) for column in shown))
     with stdout.capture() as captured:
         stdout.print(table)
     sys.stdout.write("".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines()))
@@ -198,6 +201,6 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def _cell(cell: Cell, separator: str) -> Text:
-    parts = [cell] if isinstance(cell, str) else cell
-    return Text(separator.join(map(printable, parts)))
+def _cell(column: Column, cell: Cell, separator: str) -> Text:
+    text = separator.join(map(printable, [cell] if isinstance(cell, str) else cell))
+    return Text(text, column.styles.get(text, ""))

@@ -49,10 +49,12 @@ class Protocol(StrEnum):
     NONE = "none"
 
 
-def detect(console: Console) -> Protocol:
-    """Find out what the terminal can show. It is asked for that on its own line, which it does not show."""
+def choose(wanted: Protocol, console: Console) -> Protocol:
+    """Decide how an image is shown; with `auto` the terminal is asked what it can. Without a terminal: not at all."""
     if not console.is_terminal or console.is_dumb_terminal:
         return Protocol.NONE
+    if wanted is not Protocol.AUTO:
+        return wanted
     program = os.environ.get("TERM_PROGRAM", "")
     if program in _ITERM2 or (os.environ.get("LC_TERMINAL") == "iTerm2" and "TMUX" not in os.environ):
         return Protocol.ITERM2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 
 from tests.cli.fake import KEY, PNG, TOKEN, Reply, completed, error, event, failed, partial, run, stream
@@ -106,13 +104,11 @@ def test_several_images_are_numbered(gateway):
 
 
 def test_a_prompt_without_letters_has_a_name_too(gateway):
-    """Nothing of a prompt becomes a part of a path but letters, digits and _."""
+    """Only its letters, digits and _ become a part of the path."""
     gateway.answers("POST", IMAGES, stream(completed(PNG)))
 
     assert "image.png\n" == gateway.run("draw", "../", "-d", "gpt-image-2", env=CALLER).stdout
-    assert (
-        "ein-bär.png\n" == gateway.run("draw", "/Ein \x1b[2J Bär"[:5] + "Bär", "-d", "gpt-image-2", env=CALLER).stdout
-    )
+    assert "ein-bär.png\n" == gateway.run("draw", "/Ein \x1b Bär", "-d", "gpt-image-2", env=CALLER).stdout
 
 
 def test_an_error_at_the_end_of_a_stream_is_shown_like_one_in_a_response(gateway):
@@ -226,4 +222,3 @@ def test_a_large_image_is_read_whole(gateway, folder):
     gateway.run(*DRAW, "-o", "large.png", env=CALLER)
 
     assert large == (folder / "large.png").read_bytes()
-    assert base64.b64encode(PNG)

@@ -101,10 +101,11 @@ def test_a_key_is_in_one_piece_however_narrow_the_terminal_is(gateway):
     assert KEY in on_a_terminal(gateway, "keys", "create", "--name", "x", columns=20)
 
 
-def test_without_colours_there_are_none(gateway):
-    """`NO_COLOR` (no-color.org); bold stays."""
-    coloured = on_a_terminal(gateway, "keys", "list", GATEWAY_URL="x")
-    plain = on_a_terminal(gateway, "keys", "list", GATEWAY_URL="x", NO_COLOR="1")
+@pytest.mark.parametrize("command", [["keys", "list"], ["doctor"]])
+def test_errors_are_red_and_no_color_leaves_only_bold(gateway, command):
+    """`NO_COLOR` (no-color.org)."""
+    coloured = on_a_terminal(gateway, *command, GATEWAY_URL="x")
+    plain = on_a_terminal(gateway, *command, GATEWAY_URL="x", NO_COLOR="1")
 
     assert "1;31" in STYLES.findall(coloured)
     assert {"1", "0"} == set(STYLES.findall(plain))

@@ -162,5 +162,5 @@ def test_without_a_terminal_nothing_is_shown():
     """Its output is read by a program."""
     console = Console(file=io.StringIO())
 
-    assert Protocol.NONE is terminal_images.detect(console)
+    assert {Protocol.NONE} == {terminal_images.choose(wanted, console) for wanted in Protocol}
     assert not show(PNG, Protocol.NONE, console)
