@@ -45,6 +45,13 @@ HTTP_TRANSPORTS: Final = ("built-in", "httpx2")
 _JWT_KEYS: Final = ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PUBLIC_KEY", "GATEWAY_JWT_JWKS_URL")
 _KNOWN_ELSEWHERE: Final = frozenset({"GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_TOKEN"})
 """Settings of the command line."""
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        *("GATEWAY_QUEUE_SECONDS", "GATEWAY_QUEUE_CALLS", "GATEWAY_PLAYGROUND"),
+        *("GATEWAY_EDIT_MEGABYTES", "GATEWAY_UPLOAD_SECONDS"),
+    }
+)
+"""Settings of later versions: they may be set before such a version runs, and after it has been rolled back."""
 
 
 class JwtSettings(Struct, frozen=True, kw_only=True):
@@ -136,14 +143,15 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         job_seconds=env.seconds("GATEWAY_JOB_SECONDS", 900),
         warnings=(),
     )
-    unknown = env.unknown(known_elsewhere=_KNOWN_ELSEWHERE)
+    ignored = [f"{name} has no effect in this version" for name in sorted(_WITHOUT_EFFECT) if env.text(name)]
+    unknown = env.unknown(known_elsewhere=_KNOWN_ELSEWHERE | _WITHOUT_EFFECT)
     if is_in_azure(env):  # there a new version's setting may be set before the new version runs
-        settings = replace(settings, warnings=tuple(map(str, unknown)))
+        ignored += map(str, unknown)
     else:
         env.errors += unknown
     if env.errors:
         raise env.errors[0] if len(env.errors) == 1 else SeveralSettingsErrors(env.errors)
-    return settings
+    return replace(settings, warnings=tuple(ignored))
 
 
 def _cors_origins(env: Environment) -> frozenset[str]:

@@ -119,10 +119,10 @@ def test_stream_and_unknown_model() -> None:
 
 
 @pytest.mark.parametrize("summary", [[], [{"deployment": "a", "outcome": "throttled", "status": 429, "ms": 5}]])
-def test_attempts(trail: list[dict[str, object]]) -> None:
-    """The trail of attempts stands in `extra_fields` exactly when it is given, even where it is empty."""
-    body = error_body(upstream(), event_id="e", model_requested="m", stream=False, attempts=trail)
-    assert trail == body["extra_fields"]["attempts"]
+def test_attempts(summary: list[dict[str, object]]) -> None:
+    """The summary of attempts stands in `extra_fields` exactly when it is given, even where it is empty."""
+    body = error_body(upstream(), event_id="e", model_requested="m", stream=False, attempts=summary)
+    assert summary == body["extra_fields"]["attempts"]
 
 
 def test_upstream_failure_keeps_what_upstream_said() -> None:

@@ -395,6 +395,9 @@ async def test_whoever_waits_is_told(queued) -> None:
     job = await queued.ended(ordered)
     (text,) = queued.mail.read("image-events")
     event = json.loads(text)
+    (image,) = event["data"].pop("images")
+    assert job["answer"]["data"][0]["url"].startswith(image)
+    assert job["answer"]["extra_fields"]["cost_usd"] == event["data"].pop("cost_usd")
     assert {
         "specversion": "1.0",
         "id": job["id"],
