@@ -1,6 +1,6 @@
 # Everything a developer does here. Each target sets up what it needs by itself, once, into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-import package audit openapi clean
+.PHONY: help run run-storage serve emulator test test-fast mutants check soak bench bench-import package audit lock openapi clean
 
 PORT ?= 7071
 EMULATOR_PORT ?= 7072
@@ -21,6 +21,7 @@ help: ## say what there is
 	@echo "make soak      ten minutes of mixed and faulty calls: nothing lost, nothing hanging, memory flat"
 	@echo "make bench     what the gateway costs, beside others: docs/performance.md (20 minutes; ARGS=--quick: 2)"
 	@echo "make bench-import  what a cold start costs, and which imports take it (a minute)"
+	@echo "make lock      requirements*.txt from requirements*.in: the newest versions within their ranges, with hashes"
 	@echo "make package   dist/gateway.zip, ready to run in Azure: packages and byte code for Python FOR_PYTHON (default 3.13)"
 	@echo "make openapi   openapi.json, the description of the API, anew from the code"
 	@echo "make audit     known holes in the packages that run in Azure"
@@ -68,14 +69,26 @@ package: .venv/.dev
 openapi: .venv/.dev
 	@$(PYTHON) -m tools.openapi
 
-audit: .venv/.dev
-	$(PYTHON) -m pip install --quiet pip-audit
-	$(PYTHON) -m pip_audit -r requirements.txt
+# Fails where a package cannot be looked up: what is not known is not safe.
+audit: .cache/lock/.done
+	.cache/lock/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
+
+# The exact versions and hashes of all packages, for every Python and platform, from the ranges in requirements*.in.
+lock: .cache/lock/.done
+	for name in requirements requirements-local requirements-dev requirements-lock; do \
+		.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+			--no-emit-index-url --custom-compile-command "make lock" $$name.in --output-file $$name.txt || exit 1; \
+	done
 
 .venv/bin/python:
 	@python=$$(tools/find-python) && echo "Setting up .venv with $$python" && "$$python" -m venv .venv
 
-.venv/.local: .venv/bin/python requirements.txt requirements-local.txt
+.cache/lock/.done: .venv/bin/python requirements-lock.txt
+	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
+	@.cache/lock/bin/python -m pip install --quiet -r requirements-lock.txt
+	@touch $@
+
+.venv/.local: .venv/bin/python requirements-local.txt
 	@echo "Installing packages (once, about half a minute) ..."
 	@$(PYTHON) -m pip install --quiet -r requirements-local.txt
 	@touch $@

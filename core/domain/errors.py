@@ -1,31 +1,32 @@
-"""Every way in which the gateway says no. `error_json` is the one place where a no becomes JSON.
+"""The errors that a caller can get. `core/errors_http.py` is the one place where an error becomes a response.
 
 GatewayError
-├── CallerError             the caller can mend it; nothing went upstream
-│   ├── Unauthenticated     401  no credential, or none that counts
+├── CallerError             the caller can correct it; nothing went upstream
+│   ├── Unauthenticated     401  no credential, or none that is valid
 │   ├── BudgetExceeded      402  it may cost more than the key has left
-│   ├── Forbidden           403  known, but not for this
-│   ├── InvalidRequest      400  what was asked cannot be asked
+│   ├── Forbidden           403  the caller is known, and may not do this
+│   ├── InvalidRequest      400  the request cannot be honoured
 │   ├── NotFound            404
 │   ├── MethodNotAllowed    405
 │   ├── BodyTooSlow         408
-│   ├── Conflict            409  it cannot be done to this thing
-│   ├── InProgress, OutcomeUnknown   409  of a call with a name, or a job (keeping)
-│   ├── EtagMismatch        412  somebody else was faster
+│   ├── Conflict            409  the state of a resource does not allow it
+│   ├── InProgress, OutcomeUnknown, GenerationInProgress   409  of a repeated call (core/idempotency)
+│   ├── EtagMismatch        412  somebody else has changed it
 │   ├── BodyTooLarge        413
 │   ├── UnsupportedEncoding 415
-│   ├── Mismatch            422  the name of another call (keeping)
-│   ├── EtagRequired        428  a change without saying to what
-│   └── RateLimited         429  more than the key may in a window of time
-├── GatewayFault            the operator's to mend, or ours
+│   ├── Mismatch            422  the idempotency key of another request (core/idempotency)
+│   ├── EtagRequired        428  a change without If-Match
+│   ├── RateLimited         429  more than the key may in a window of time
+│   └── KeyBusy             429  more calls of the key at once than there may be (core/limits)
+├── GatewayFault            the operator can correct it, or it is a fault of the gateway
 │   ├── Misconfigured       503
 │   ├── AuthUnavailable     503
 │   ├── LimitsUnavailable   503
 │   ├── RecordsUnavailable  503
 │   ├── Stopping            503
-│   ├── Overdue             504
+│   ├── Overdue, Left       504
 │   └── InternalFault       500
-└── UpstreamFailure         upstream was asked and there is no picture (contract §5)
+└── UpstreamFailure         upstream was asked and gave no picture (contract §5)
 """
 
 from __future__ import annotations

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 import orjson
 from msgspec import Struct
 
-from core.domain.errors import CallerError, GatewayError, UpstreamFailure, wait_headers
+from core.domain.errors import CallerError, GatewayFault, UpstreamFailure, wait_headers
 from core.storage.tables import Changed, Delete, Put, Row, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from core.domain.errors import GatewayError
     from core.storage.tables import Table
 
 TABLE: Final = "GatewayRepeats"
@@ -59,13 +60,12 @@ class GenerationInProgress(CallerError):
         )
 
 
-class Left(GatewayError):
+class Left(GatewayFault):
     """504: what is held of a generation that was ended because its caller had left."""
 
     status = 504
     type = "upstream_error"
     code = "upstream_timeout"
-    is_bifrost_error = True
     retry_safe = False
 
     def __init__(self) -> None:

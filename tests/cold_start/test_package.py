@@ -30,8 +30,8 @@ SMALL_APP = (*(name for name in APP if name not in {"core", "adapters"}), "core/
 
 
 def required() -> set[str]:
-    """The names of all packages that requirements.txt brings, itself and through others."""
-    lines = (PROJECT / "requirements.txt").read_text().splitlines()
+    """The names of all packages that requirements.in brings, itself and through others."""
+    lines = (PROJECT / "requirements.in").read_text().splitlines()
     waiting = [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
     found: set[str] = set()
     seen: set[str] = set()
