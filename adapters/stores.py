@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from adapters.azure_storage.late import LateTables
-from adapters.azure_storage.late_blobs import LateBlobs, LateQueues
+from adapters.azure_storage.lazy import LazyStore
 from core.idempotency.store import TABLE as ONCE
 from core.jobs.store import TABLE as JOBS
 from core.storage.account import AppIdentity
@@ -36,7 +35,7 @@ MAX_ROWS_IN_MEMORY: Final = {LEDGER: 10_000, ONCE: 5_000, JOBS: 5_000}
 
 
 class Stores:
-    """Where the gateway keeps what it keeps. Each store can be given in the place of the settings' own."""
+    """Where the gateway stores its state. Each store can be given in the place of the settings' own."""
 
     def __init__(
         self,
@@ -58,9 +57,9 @@ class Stores:
             self.queues = MemoryQueues(wait)
             return
         identity = tokens(account.credential.client_id if isinstance(account.credential, AppIdentity) else None)
-        self.tables = LateTables(lambda: _azure_tables(account, transport, identity))
-        self.blobs = LateBlobs(lambda: _azure_blobs(account, transport, identity, now))
-        self.queues = LateQueues(lambda: _azure_queues(account, transport, identity))
+        self.tables = LazyStore(lambda: _azure_tables(account, transport, identity))
+        self.blobs = LazyStore(lambda: _azure_blobs(account, transport, identity, now))
+        self.queues = LazyStore(lambda: _azure_queues(account, transport, identity))
 
 
 def _azure_tables(account: StorageAccount, transport: httpx2.AsyncBaseTransport, identity: TokenSource) -> Tables:

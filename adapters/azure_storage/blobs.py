@@ -62,7 +62,7 @@ class AzureBlobs:
         """`tokens` are for storage, and used with an account of AppIdentity only; `prefix` stands before all names."""
         if account.blobs is None:
             raise ValueError("the account has no address of blobs")
-        self._service = BlobServiceClient(
+        service = BlobServiceClient(
             account.blobs,
             credential=library_credential(account, tokens),
             transport=AzureTransport(transport),
@@ -70,27 +70,19 @@ class AzureBlobs:
             permit_redirects=False,
         )
         self._transport = transport
-        self._signer = _Signer(self._service, account, now)
+        self._signer = _Signer(service, account, now)
         self._prefix = prefix
         self._calls = _StorageCalls(account.blobs, seconds)
 
     def container(self, name: str) -> AzureContainer:
         """Give a container by its name (see Blobs.container)."""
-        return AzureContainer(self._service, self._prefix + name, self._signer, self._calls, self._transport)
+        return AzureContainer(self._prefix + name, self._signer, self._calls, self._transport)
 
 
 class AzureContainer:
     """One container of an account; nobody but the gateway and who has a link can read it."""
 
-    def __init__(
-        self,
-        service: BlobServiceClient,
-        name: str,
-        signer: _Signer,
-        calls: _StorageCalls,
-        transport: httpx2.AsyncBaseTransport,
-    ) -> None:
-        self._service = service
+    def __init__(self, name: str, signer: _Signer, calls: _StorageCalls, transport: httpx2.AsyncBaseTransport) -> None:
         self._name = name
         self._signer = signer
         self._calls = calls
@@ -158,7 +150,7 @@ class AzureContainer:
         return f"{client.url}?{signature}"
 
     def _client(self, name: str) -> BlobClient:
-        return self._service.get_blob_client(self._name, name)
+        return self._signer.service.get_blob_client(self._name, name)
 
     async def _stage(self, client: BlobClient, block: bytes, staged: list[BlobBlock]) -> None:
         block_id = base64.b64encode(b"%08d" % len(staged)).decode()
@@ -171,7 +163,7 @@ class AzureContainer:
             await self._calls.bounded(write)
         except _NotFound:
             with suppress(_AlreadyExists):
-                await self._calls.bounded(lambda: self._service.create_container(self._name))
+                await self._calls.bounded(lambda: self._signer.service.create_container(self._name))
             await self._calls.bounded(write)
 
 
@@ -249,14 +241,13 @@ class _Signer:
     """Signs links: with the account's key, or with a key that the app's identity is given for some hours."""
 
     def __init__(self, service: BlobServiceClient, account: StorageAccount, now: Callable[[], dt.datetime]) -> None:
-        self._service = service
+        self.service = service
         self._credential = account.credential
         self.now = now
         self._delegation: tuple[UserDelegationKey, dt.datetime] | None = None
 
     @property
     def can_sign(self) -> bool:
-        """Whether there is anything to sign with."""
         return not isinstance(self._credential, SharedAccess)
 
     async def signature(self, container: str, blob: str, expires_at: dt.datetime) -> str:
@@ -265,7 +256,7 @@ class _Signer:
             case AccountKey(account=account, key=key):
                 with_key: dict[str, Any] = {"account_key": key.reveal()}
             case AppIdentity():
-                account = self._service.account_name or ""
+                account = self.service.account_name or ""
                 with_key = {"user_delegation_key": await self._delegation_key(expires_at)}
             case SharedAccess():
                 raise AssertionError("nothing can be signed with a shared access signature")
@@ -276,7 +267,7 @@ class _Signer:
             permission=BlobSasPermissions(read=True),
             start=self.now() - CLOCKS_APART,
             expiry=expires_at,
-            protocol="https" if self._service.url.startswith("https:") else "https,http",
+            protocol="https" if self.service.url.startswith("https:") else "https,http",
             **with_key,
         )
 
@@ -285,7 +276,7 @@ class _Signer:
         if self._delegation is None or self._delegation[1] < until:
             now = self.now()
             end = min(until + (until - now), now + MAX_DELEGATION)
-            key = await self._service.get_user_delegation_key(now - CLOCKS_APART, end)
+            key = await self.service.get_user_delegation_key(now - CLOCKS_APART, end)
             self._delegation = key, end
         return self._delegation[0]
 

@@ -7,30 +7,31 @@ sent twice but reads whose connection broke: of a change whose answer is lost no
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
-from azure.data.tables import UpdateMode
+from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient
 from msgspec.structs import replace
 
 from adapters.azure_storage.errors import NO_TABLE, TABLE_IS_THERE, Outage, describe_error, error_code, race_error
-from adapters.azure_storage.rows import make_entity, parse_entity
 from adapters.azure_storage.transport import AzureTransport, library_credential
 from core.storage.table_rules import check_changes, check_key, check_limit, check_name
-from core.storage.tables import MAX_ROWS_PER_PAGE, Delete, Insert, Page, Put, Replace, StoreUnavailable
+from core.storage.tables import MAX_ROWS_PER_PAGE, Delete, Insert, Page, Put, Replace, Row, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     import httpx2
+    from azure.data.tables import TableEntity
 
     from core.azure_openai.token_source import TokenSource
     from core.storage.account import StorageAccount
-    from core.storage.tables import Change, Row
+    from core.storage.tables import Change, Value
 
 CALL_SECONDS: Final = 5.0
 """Table Storage answers in some 10 ms; a caller waits for it before a picture is drawn."""
@@ -98,7 +99,7 @@ class AzureTable:
         check_key(partition)
         check_key(key)
         entity = await self._read(lambda: self._client.get_entity(partition, key))
-        return None if entity is None else parse_entity(entity)
+        return None if entity is None else _parse_entity(entity)
 
     async def page(
         self, partition: str, *, first: str = "", before: str | None = None, limit: int = MAX_ROWS_PER_PAGE
@@ -114,7 +115,7 @@ class AzureTable:
         ).by_page()
 
         async def next_page() -> tuple[Row, ...]:
-            return tuple([parse_entity(entity) async for entity in await anext(pages)])
+            return tuple([_parse_entity(entity) async for entity in await anext(pages)])
 
         rows = await self._read(next_page) or ()
         # A page may end early, even empty, with a mark for where to go on (Azure Table Storage docs, "query timeout and
@@ -197,7 +198,8 @@ class AzureTable:
 
 def _operation(change: Change) -> tuple[str, Any, dict[str, Any]]:
     """Write a change as `submit_transaction` takes it."""
-    entity, guard = make_entity(change.row), {"etag": change.row.etag, "match_condition": MatchConditions.IfNotModified}
+    entity = _make_entity(change.row)
+    guard = {"etag": change.row.etag, "match_condition": MatchConditions.IfNotModified}
     match change:
         case Insert():
             return "create", entity, {}
@@ -207,3 +209,41 @@ def _operation(change: Change) -> tuple[str, Any, dict[str, Any]]:
             return "upsert", entity, {"mode": UpdateMode.REPLACE}
         case Delete():
             return "delete", entity, guard if change.row.etag else {}
+
+
+# -- rows as azure-data-tables takes and gives them --
+
+
+def _make_entity(row: Row) -> dict[str, Any]:
+    """Write a row as an entity."""
+    values = {name: _to_edm(value) for name, value in row.values.items()}
+    return {"PartitionKey": row.partition, "RowKey": row.key, **values}
+
+
+def _parse_entity(entity: TableEntity) -> Row:
+    """Read a row from an entity: its values, and nothing of the service's own."""
+    values = {name: _from_edm(value) for name, value in entity.items() if name not in {"PartitionKey", "RowKey"}}
+    return Row(
+        partition=entity["PartitionKey"],
+        key=entity["RowKey"],
+        values=values,
+        etag=entity.metadata["etag"] or "",
+    )
+
+
+def _to_edm(value: Value) -> Any:
+    """Send whole numbers as 64-bit ones, as text: 32-bit ones are JSON numbers, which come back as floats."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return EntityProperty(value, EdmType.INT64)
+    return value
+
+
+def _from_edm(value: Any) -> Value:
+    match value:
+        case EntityProperty():
+            return int(value.value)
+        case dt.datetime():  # a subclass, which holds the service's text as well
+            return dt.datetime.combine(value.date(), value.timetz())
+        case bool() | str() | bytes():
+            return value
+    return float(value)

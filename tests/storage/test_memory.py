@@ -1,10 +1,10 @@
-"""What is of memory alone: a bound on rows, so that a process does not grow for ever; and tables that are made late."""
+"""What is of memory alone: a bound on rows, so that a process does not grow for ever; and lazy stores."""
 
 from __future__ import annotations
 
 import pytest
 
-from adapters.azure_storage.late import LateTables
+from adapters.azure_storage.lazy import LazyStore
 from core.storage.memory_tables import MemoryTables
 from core.storage.tables import Changed, Delete, Insert, Put, Replace
 from tests.storage.rows import keys, row
@@ -62,7 +62,7 @@ async def test_nothing_is_left_of_what_was_deleted() -> None:
     assert ({}, {}) == (table._rows, table._keys)
 
 
-async def test_late_tables_are_made_once_and_when_they_are_used() -> None:
+async def test_lazy_tables_are_made_once_and_when_they_are_used() -> None:
     """Giving a table makes nothing yet; what is made then serves all tables."""
     made = []
 
@@ -70,7 +70,7 @@ async def test_late_tables_are_made_once_and_when_they_are_used() -> None:
         made.append(MemoryTables())
         return made[-1]
 
-    late = LateTables(make)
+    late = LazyStore(make)
     one, again, two = late.table("One"), late.table("One"), late.table("Two")
     assert [] == made
     (written,) = await one.change(Insert(row=row("1")))
@@ -80,7 +80,7 @@ async def test_late_tables_are_made_once_and_when_they_are_used() -> None:
     assert [written] == list((await one.page("partition", first="1", before="2", limit=1)).rows)
 
 
-def test_a_late_table_has_a_name_too() -> None:
+def test_a_lazy_table_has_a_name_too() -> None:
     """A name that no table has is refused at once."""
     with pytest.raises(ValueError, match="no name of a table"):
-        LateTables(MemoryTables).table("a-b")
+        LazyStore(MemoryTables).table("a-b")
