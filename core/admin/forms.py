@@ -23,7 +23,7 @@ DEFAULT_GRACE_SECONDS: Final = 86_400
 MAX_DEPLOYMENTS: Final = 100
 MAX_METADATA: Final = 16
 
-_MOMENT: Final = re.compile(
+_TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 """A date-time of RFC 3339 §5.6."""
@@ -33,11 +33,11 @@ _PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """No control characters."""
 
 
-def _moment(value: object) -> object:
+def _parse_time(value: object) -> object:
     """Read a moment, strictly as RFC 3339 has it; give it in UTC."""
     if not isinstance(value, str):
         return value
-    if _MOMENT.fullmatch(value) is None:
+    if _TIME.fullmatch(value) is None:
         raise ValueError("not a date-time of RFC 3339")
     moment = dt.datetime.fromisoformat(value.upper())
     try:
@@ -46,7 +46,7 @@ def _moment(value: object) -> object:
         return _FIRST if moment.year == 1 else _LAST
 
 
-def _each_once(names: list[str]) -> list[str]:
+def _without_duplicates(names: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
@@ -55,7 +55,7 @@ Name = Annotated[
     StringConstraints(min_length=1, max_length=256, pattern=_PLAIN),
     Field(description="Whose key it is.", examples=["Team A"]),
 ]
-Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
+Time = Annotated[dt.datetime, BeforeValidator(_parse_time)]
 Deployments = Annotated[
     list[Annotated[str, StringConstraints(pattern=rf"^(\*|{DEPLOYMENT_NAME.pattern})$")]],
     Field(
@@ -63,13 +63,13 @@ Deployments = Annotated[
         description=f'The deployments that it may call, by name; `["{ALL_DEPLOYMENTS}"]` is every one, `[]` none.',
         examples=[["gpt-image-2"]],
     ),
-    AfterValidator(_each_once),
+    AfterValidator(_without_duplicates),
 ]
-_Note = Annotated[str, StringConstraints(max_length=256, pattern=_PLAIN)]
-_NoteName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PLAIN)]
+_MetadataValue = Annotated[str, StringConstraints(max_length=256, pattern=_PLAIN)]
+_MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PLAIN)]
 
 
-def _say_all_of_metadata(schema: dict[str, Any]) -> None:
+def _complete_metadata_schema(schema: dict[str, Any]) -> None:
     """A rule for the names in a schema leaves what breaks it open; here nothing is."""
     ((pattern, note),) = schema.pop("patternProperties").items()
     schema["propertyNames"] = {"minLength": 1, "maxLength": 64, "pattern": pattern}
@@ -77,16 +77,16 @@ def _say_all_of_metadata(schema: dict[str, Any]) -> None:
 
 
 Metadata = Annotated[
-    dict[_NoteName, _Note],
+    dict[_MetadataName, _MetadataValue],
     Field(
         max_length=MAX_METADATA,
         description="The operator's own notes. The gateway does not look at them.",
         examples=[{"cost_center": "4711"}],
-        json_schema_extra=_say_all_of_metadata,
+        json_schema_extra=_complete_metadata_schema,
     ),
 ]
 Active = Annotated[bool, Field(description="Whether it counts. Calls with an inactive key are 403.")]
-ExpiresAt = Annotated[Moment | None, Field(description="From this moment on it no longer counts; `null`: never.")]
+ExpiresAt = Annotated[Time | None, Field(description="From this moment on it no longer counts; `null`: never.")]
 
 
 class Form(BaseModel):
@@ -119,7 +119,7 @@ class NewKey(Form):
         )
 
 
-def _say_no_defaults(schema: dict[str, Any]) -> None:
+def _remove_defaults(schema: dict[str, Any]) -> None:
     """What is left out stays as it is, so that there are none."""
     for field in schema["properties"].values():
         field.pop("default", None)
@@ -128,7 +128,7 @@ def _say_no_defaults(schema: dict[str, Any]) -> None:
 class KeyChanges(Form):
     """What is to change. A field that is left out stays; one that is given is replaced whole, and cleared by `null`."""
 
-    model_config = ConfigDict(json_schema_extra=_say_no_defaults)
+    model_config = ConfigDict(json_schema_extra=_remove_defaults)
 
     name: Name = ""
     deployments: Deployments | None = None

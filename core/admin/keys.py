@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from core.storage.tables import Table
 
 MAX_RACES: Final = 5
-"""How often a change to whatever is there (`If-Match: *`) is tried again when somebody else was faster."""
+"""How often a change with `If-Match: *` is tried again if the key was changed meanwhile."""
 ANYTHING: Final = "*"
 
 _READS_AT_ONCE: Final = 16
-_OF_SETTING: Final = re.compile(r"#([0-9]{1,9})")
+_SETTING_POSITION: Final = re.compile(r"#([0-9]{1,9})")
 """In a cursor: the place of a key within the setting. Else it is the id of a stored one."""
-_LONGEST_PLACE: Final = 40
+_MAX_POSITION_LENGTH: Final = 40
 """Longer than any id, and short enough for the key of a row in whatever characters."""
 
 _T = TypeVar("_T")
@@ -43,18 +43,18 @@ _U = TypeVar("_U")
 
 
 class Condition(Struct, frozen=True):
-    """What a key must be for it to be changed: one of these ETags, or whatever it is."""
+    """The condition of a change: the key has one of these ETags, or any."""
 
     etags: frozenset[str] | None
-    """None: nothing was said."""
+    """None: no condition was given."""
 
     @property
     def is_any(self) -> bool:
-        """Whether it may be changed whatever it is now."""
+        """Whether every state of the key will do."""
         return self.etags is None or ANYTHING in self.etags
 
     def check(self, record: KeyRecord) -> None:
-        """Raise EtagMismatch where the key is another than was read."""
+        """Raise EtagMismatch if the key was changed since it was read."""
         if not self.is_any and etag_of(record) not in (self.etags or ()):
             raise EtagMismatch
 
@@ -70,7 +70,7 @@ class Keys:
         counters: Table,
         now: Callable[[], dt.datetime],
     ) -> None:
-        """`cached` is what this process answers calls with: what is changed here is forgotten there at once.
+        """`cached` is what this process authenticates with: what is changed here is dropped there at once.
 
         `counters` is the table in which it is noted when keys were used; `now` is the wall clock, in UTC.
         """
@@ -103,7 +103,7 @@ class Keys:
         return await self._view_of_stored(await self._record(key_id))
 
     async def limits(self, key_id: str) -> Limits:
-        """What a key may spend, fresh from the store."""
+        """Read a key's limits from the store."""
         key = self._setting.get(key_id)
         return (await self._record(key_id)).terms.limits if key is None else key.limits
 
@@ -183,5 +183,5 @@ def _not_found(key_id: str) -> NotFound:
 def _position(cursor: str | None) -> tuple[int, str]:
     """Where a page begins: at which key of the setting, or at which stored one."""
     position = "#0" if cursor is None else read_cursor(cursor)
-    found = _OF_SETTING.fullmatch(position)
-    return (0, position[:_LONGEST_PLACE]) if found is None else (int(found[1]), "")
+    found = _SETTING_POSITION.fullmatch(position)
+    return (0, position[:_MAX_POSITION_LENGTH]) if found is None else (int(found[1]), "")

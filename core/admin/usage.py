@@ -1,4 +1,4 @@
-"""What keys have used: how one stands with its limits now, and what was drawn and paid on some days."""
+"""What keys have used: what one has left of its limits now, and what was generated and paid on some days."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class _Holder(Struct, frozen=True):
-    """Whose limits are asked for."""
+class _LimitedKey(Struct, frozen=True):
+    """A key whose status is asked for."""
 
     id: str
     limits: Limits
@@ -49,8 +49,8 @@ class Usage:
     async def of_key(
         self, key_id: str, limits: Limits, query: Mapping[str, str], *, today: dt.date, limit: int
     ) -> KeyUsage:
-        """Report on one key, and how it stands with its limits."""
-        status = await self._limiter.status(_Holder(key_id, limits)) if limits.is_limited else LimitStatus()
+        """Report on one key, and what it has left of its limits."""
+        status = await self._limiter.status(_LimitedKey(key_id, limits)) if limits.is_limited else LimitStatus()
         report = await self._report(
             query, today=today, limit=limit, default=GroupBy.DAY, billed_party=BilledParty(id=key_id)
         )

@@ -1,1 +1,1 @@
-"""What calls cost, written down: one row for each call, totals, and reports from them."""
+"""What calls cost: one row for each call, totals, and reports."""

@@ -1,4 +1,4 @@
-"""One call as the ledger has it. What may be kept is listed here, field by field: no prompt, no picture, no key."""
+"""One call in the ledger. What may be stored is listed here, field by field: no prompt, no picture, no key."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from core.telemetry.call_log import CallRecord
 
 NO_DEPLOYMENT: Final = "(none)"
-"""Stands in sums for calls that never went upstream. Any deployment may be named there, without end."""
+"""The deployment of calls that never went upstream in totals: callers may name any, without end."""
 _MAX_CODE_LENGTH: Final = 128
-"""Upstream's own error codes are passed on; they are short, but nobody has promised that."""
+"""Upstream's error codes are passed on; they are short, but nothing guarantees that."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -35,26 +35,26 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     billed_party: BilledParty
     time: dt.datetime
-    """When it came in, in UTC. Its day is the one that it is counted on."""
+    """When it came in, in UTC; it is counted on that day."""
     deployment: str
-    """The one that was asked for."""
+    """The one that the caller named."""
     deployment_used: str | None = None
-    """The one that drew."""
+    """The one that generated the pictures."""
     family: str | None = None
-    """Of the one that drew, or else of the one asked for."""
+    """Of the deployment used, or else of the one that the caller named."""
     n: int | None = None
-    """How many pictures were asked for; None, like size and quality: the request could not be read, or did not say."""
+    """Pictures requested; None, as for size and quality: the request could not be read, or did not say."""
     size: str | None = None
     quality: str | None = None
     outcome: str
     """`picture`, the error's code, or `left`: the caller went away first."""
     status: int | None = None
-    """What the caller was told; None where it was gone by then."""
+    """The HTTP status of the answer; None if the caller had left."""
     attempts: int = 0
     """How often upstream was called."""
     latency_ms: int = 0
     first_event_ms: int | None = None
-    """How long a stream's caller waited for its first picture, finished or not."""
+    """Milliseconds until a stream's caller was sent its first picture, partial or final."""
     event_id: str
     stream: bool = False
     bill: Bill
@@ -66,15 +66,15 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     @property
     def partition(self) -> str:
-        """Where its row is kept."""
+        """The partition of its row."""
         return partition_of(self.billed_party.name, month_of(self.day))
 
     def row(self) -> Row:
-        """As a new row of the ledger."""
+        """Make its row."""
         return Row(partition=self.partition, key=call_key(self.time), values=self._values())
 
     def totals(self) -> Mapping[str, Totals]:
-        """What it adds to the sums of each deployment: the call where it was answered, money where it was spent."""
+        """What it adds to the totals of each deployment: the call where it was answered, money where it was spent."""
         bill = self.bill
         answered = self.deployment_used or (self.deployment if self.attempts else NO_DEPLOYMENT)
         totals = {
@@ -159,7 +159,7 @@ def make_entry(
 
 
 def as_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Show the row of a call: every field, what is not known as null, money in US dollars."""
+    """Write the row of a call as JSON: every field, unknown ones as null, money in US dollars."""
     nanos, charges, time = values.get("nanos"), values.get("charges"), values.get("time")
     return {
         "time": time.isoformat(timespec="milliseconds") if isinstance(time, dt.datetime) else None,
@@ -205,7 +205,7 @@ def _charge_totals(charge: Charge) -> Totals:
 
 
 def _charges(bill: Bill) -> str | None:
-    """Who was charged what, where it was more than one attempt: so that rows and sums can be compared."""
+    """The charges of a call with more than one, so that rows and totals can be compared."""
     if len(bill.charges) <= 1:
         return None
     return orjson.dumps(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core.storage.tables import Table
 
 WRITE_INTERVAL: Final = dt.timedelta(minutes=1)
-"""How often the row of a key is written at most, by one process: what it says is so much too old at the worst."""
+"""How often one process writes the row of a key at most, and so how old it may be."""
 MAX_KEYS: Final = 10_000
 
 _KEY: Final = "used"
@@ -21,12 +21,12 @@ _VALUE: Final = "at"
 
 
 class LastUsed:
-    """The times that this process has yet to write."""
+    """Writes when keys were last used."""
 
     def __init__(self, table: Table) -> None:
         """`table` is GatewayCounters."""
         self._table = table
-        self._told: dict[str, dt.datetime] = {}
+        self._noted: dict[str, dt.datetime] = {}
         self._due: dict[str, dt.datetime] = {}
 
     @property
@@ -38,13 +38,13 @@ class LastUsed:
         """Note that a key was used. Admins have no key."""
         if billed_party.is_admin:
             return
-        told = self._told.get(billed_party.id)
-        if told is not None and at < told + WRITE_INTERVAL:
+        noted = self._noted.get(billed_party.id)
+        if noted is not None and at < noted + WRITE_INTERVAL:
             return
-        if len(self._told) >= MAX_KEYS:
-            self._told.clear()  # then some are written once more than need be
+        if len(self._noted) >= MAX_KEYS:
+            self._noted.clear()  # then some rows are written once more than necessary
         if len(self._due) < MAX_KEYS:
-            self._told[billed_party.id] = self._due[billed_party.id] = at
+            self._noted[billed_party.id] = self._due[billed_party.id] = at
 
     async def write_one(self) -> None:
         """Write the row of one key. Raises StoreUnavailable; then it is still due."""

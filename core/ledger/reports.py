@@ -1,6 +1,6 @@
-"""What was used, and what it cost: reports from the sums in the ledger, by key, deployment or day.
+"""Reports of what was used and what it cost, from the totals in the ledger, by key, deployment or day.
 
-A report reads one range of keys for each payer and month, side by side, and never the calls themselves.
+A report reads one range of keys for each billed party and month, some at a time, and never the calls themselves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EARLIEST: Final = dt.date(2000, 1, 1)
 LATEST: Final = dt.date(2199, 12, 31)
 MAX_DAYS: Final = 366
 MAX_READS: Final = 20_000
-"""How many payers' months one report reads: with 16 at once, and some 5 ms each, about 6 seconds."""
+"""How many billed parties' months one report reads: with 16 at once, and some 5 ms each, about 6 seconds."""
 AT_ONCE: Final = 16
 
 
@@ -40,9 +40,9 @@ class GroupBy(StrEnum):
 
 
 class Days(Struct, frozen=True, kw_only=True):
-    """Whole days in UTC, the last one included.
+    """Whole days in UTC, including the last one.
 
-    Raises InvalidRequest where they are too many, or none, or far from those on which this gateway can have run.
+    Raises InvalidRequest where they are too many, or none, or long before or after this gateway can have run.
     """
 
     first: dt.date
@@ -67,7 +67,7 @@ class Group(Struct, frozen=True, kw_only=True):
     """One line of a report."""
 
     name: str
-    """Its place in the order of the lines."""
+    """Lines are sorted by it."""
     label: Mapping[str, Any]
     """What it is of: `key_id` and `admin`, `deployment`, or `day`."""
     totals: Totals
@@ -78,7 +78,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A page of lines, and what all lines of all pages come to."""
+    """A page of lines, and the totals of all pages."""
 
     days: Days
     group_by: GroupBy
@@ -100,7 +100,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class _Month(Struct, frozen=True, kw_only=True):
-    """One payer's month: where its rows are, and the line of a report by key that it belongs to."""
+    """One billed party's month: where its rows are, and the line of a report by key that it belongs to."""
 
     partition: str
     line: str
@@ -132,14 +132,14 @@ class UsageReports:
             raise InvalidRequest(
                 f"from and to have {len(wanted):,} callers' months between them; ask for fewer days", param="to"
             )
-        tally = _Tally(group_by)
-        await self._read_all(wanted, days, tally)
-        names = sorted(name for name in tally.groups if cursor is None or name > cursor)
+        grouping = _Grouping(group_by)
+        await self._read_all(wanted, days, grouping)
+        names = sorted(name for name in grouping.groups if cursor is None or name > cursor)
         return Report(
             days=days,
             group_by=group_by,
-            groups=tuple(tally.groups[name] for name in names[:limit]),
-            totals=tally.totals,
+            groups=tuple(grouping.groups[name] for name in names[:limit]),
+            totals=grouping.totals,
             next_cursor=names[limit - 1] if len(names) > limit else None,
         )
 
@@ -155,25 +155,25 @@ class UsageReports:
             async for row in _rows(self._counters, row_keys.callers_partition(month))
         ]
 
-    async def _read_all(self, wanted: Sequence[_Month], days: Days, tally: _Tally) -> None:
-        """Read the sums of all payers' months, some side by side."""
+    async def _read_all(self, wanted: Sequence[_Month], days: Days, grouping: _Grouping) -> None:
+        """Read the sums of all billed parties' months, some side by side."""
         left = iter(wanted)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(AT_ONCE, len(wanted))):
-                    group.create_task(self._read(left, days, tally))
+                    group.create_task(self._read(left, days, grouping))
         except* StoreUnavailable as unavailable:
             raise _first(unavailable) from None
 
-    async def _read(self, left: Iterator[_Month], days: Days, tally: _Tally) -> None:
-        """Take one payer's month after the other, for as long as there are any."""
+    async def _read(self, left: Iterator[_Month], days: Days, grouping: _Grouping) -> None:
+        """Take one billed party's month after the other, for as long as there are any."""
         first, before = row_keys.rollup_range(days.first, days.last)
         for month in left:
             async for row in _rows(self._ledger, month.partition, first=first, before=before):
-                tally.add(month, row.values)
+                grouping.add(month, row.values)
 
 
-class _Tally:
+class _Grouping:
     """Adds up rows of sums."""
 
     def __init__(self, group_by: GroupBy) -> None:

@@ -1,7 +1,7 @@
-"""The sums that this process keeps in the ledger, in rows that nobody else writes.
+"""The roll-ups of this process: totals of a day and deployment, in rows of the ledger that only it writes.
 
-Each transaction writes calls and the sums that hold them, so the two never differ. Sums are written whole, not added
-to what is there: writing a transaction again changes nothing, so none has to be asked after whose fate is unknown.
+Each transaction writes calls and the totals that include them, so the two never differ. Totals are written whole, not
+added to what is stored: writing a transaction again changes nothing, so one whose outcome is unknown is just repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RollupKey = tuple["dt.date", str]
 
 
 class PendingCall:
-    """One call that waits to be written. It is made ready when it is written: nobody waits for that."""
+    """One call that waits to be written. Its row is made only then, when no caller waits for it."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
@@ -39,20 +39,20 @@ class PendingCall:
 
     @cached_property
     def row(self) -> Row:
-        """Its row. The key is drawn here, once: written twice it is the same row."""
+        """Its row, with a random key that is made once: written twice it is the same row."""
         return self._entry.row()
 
     @cached_property
     def totals(self) -> Mapping[str, Totals]:
-        """What it adds to the sums of each deployment."""
+        """What it adds to the totals of each deployment."""
         return self._entry.totals()
 
     @property
-    def is_sound(self) -> bool:
-        """Whether it can be made ready at all."""
+    def is_writable(self) -> bool:
+        """Whether its row can be made."""
         try:
             return bool(self.row) and bool(self.totals)
-        except Exception:  # noqa: BLE001 -- whatever it is, the ledger has told of it and must not meet it again
+        except Exception:  # noqa: BLE001 -- the ledger has logged it, and must not try again
             return False
 
 
@@ -64,27 +64,27 @@ class Batch(Struct, frozen=True, kw_only=True):
     lines: int
     """How many calls are in it."""
     after: Mapping[_RollupKey, Totals]
-    """What the sums are once it is written."""
+    """The totals once it is written."""
 
 
 class _RollupRow(Struct):
-    """One row of sums."""
+    """One row of totals."""
 
     key: str
     totals: Totals
 
 
 class Rollups:
-    """The rows of sums of this process."""
+    """The rows of totals of this process."""
 
     def __init__(self, *, max_partitions: int = 1_000, max_rows: int = 1_000) -> None:
-        """Beyond `max_partitions`, and `max_rows` in one, sums are let go; later calls begin new rows."""
+        """Beyond `max_partitions`, and `max_rows` in one, rows are forgotten; later calls begin new ones."""
         self._rows: dict[str, dict[_RollupKey, _RollupRow]] = {}
         self._most_partitions = max_partitions
         self._most_rows = max_rows
 
     def batch(self, partition: str, lines: Iterable[PendingCall]) -> Batch:
-        """Put as many lines as fit, from the first on, into one transaction with their sums."""
+        """Put as many calls as fit, from the first on, into one transaction with their totals."""
         own = self._rows.setdefault(partition, {})
         after: dict[_RollupKey, Totals] = {}
         calls: list[Put] = []
@@ -96,7 +96,7 @@ class Rollups:
             for deployment, totals in line.totals.items():
                 of = (line.day, deployment)
                 if of not in own:
-                    # The key is drawn before the first try, and kept for the next one.
+                    # The key is made before the first try, and used again for the next one.
                     own[of] = _RollupRow(rollup_key(line.day, deployment), Totals())
                 after[of] = after.get(of, own[of].totals) + totals
         rows = (Row(partition=partition, key=own[of].key, values=_values(of, totals)) for of, totals in after.items())
@@ -104,8 +104,8 @@ class Rollups:
             partition=partition, changes=(*calls, *(Put(row=row) for row in rows)), lines=len(calls), after=after
         )
 
-    def written(self, batch: Batch, *, needed: Container[str]) -> None:
-        """Note that a transaction has been made. `needed` are the partitions for which lines still wait."""
+    def confirm(self, batch: Batch, *, needed: Container[str]) -> None:
+        """Note that a transaction was written. `needed` are the partitions for which calls still wait."""
         own = self._rows.pop(batch.partition)
         for of, totals in batch.after.items():
             own[of].totals = totals
@@ -116,7 +116,7 @@ class Rollups:
             del self._rows[partition]
 
     def forget(self, partition: str) -> None:
-        """Begin new rows for a partition: nobody knows what is in the old ones."""
+        """Begin new rows for a partition, because what is in the old ones is unknown."""
         self._rows.pop(partition, None)
 
 

@@ -1,4 +1,4 @@
-"""What calls add up to: one value for a roll-up row, a group of a report, and its totals."""
+"""The totals of calls: for a roll-up row, a line of a report, and a whole report."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Totals(Struct, frozen=True, kw_only=True):
     failed_calls: int = 0
     """Those that were not answered with a picture, whether they cost something or not."""
     images: int = 0
-    """Pictures that were drawn."""
+    """Pictures that were generated."""
     possible_images: int = 0
-    """Pictures that may have been drawn, and did not come."""
+    """Pictures that may have been generated, and did not arrive."""
     text_in: int = 0
     image_in: int = 0
     image_out: int = 0
@@ -35,7 +35,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     estimated_nanos: int = 0
     """The part of it that is an estimate: pictures that came without a count of their tokens."""
     possible_nanos: int = 0
-    """The part of it that Azure may not bill at all: attempts whose end nobody saw."""
+    """The part of it that Azure may not bill at all: attempts whose outcome is unknown."""
     possibly_billed_calls: int = 0
     """Calls with such an attempt."""
     unpriced_calls: int = 0
@@ -51,7 +51,7 @@ class Totals(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Value]) -> Totals:
-        """Read from the values of a row. What this version does not know is passed over."""
+        """Read from the values of a row. Unknown values are ignored."""
         return cls(**{name: _whole(values.get(name)) for name in _NAMES})
 
     def as_json(self) -> dict[str, Any]:
@@ -77,11 +77,11 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 _NAMES: Final = tuple(each.name for each in fields(Totals))
 _counts: Final[Callable[[Totals], tuple[int, ...]]] = attrgetter(*_NAMES)
-"""All numbers of some sums, in the order of their names."""
+"""All numbers, in the order of the fields."""
 
 
 def usd(nanos: int) -> float:
-    """US dollars, for people: the number nearest to the exact one. Nothing is added up after this."""
+    """US dollars for display: the nearest float. Nothing is added up after this."""
     return nanos / NANOS
 
 

@@ -1,8 +1,8 @@
-"""The ledger: one row for each call, written behind its back.
+"""Writes the ledger: one row for each call, in the background.
 
-Nobody waits for it. Rows wait in memory, at most MOST_WAITING of them, and one task writes them, a transaction at a
-time, for as long as there are any. While the store is down they go on waiting; what finds no room is lost, counted and
-logged. A process that is killed loses what it had not written yet, and nothing else.
+No caller waits for it. Rows wait in memory, at most MAX_WAITING of them, and one task writes them, a transaction at a
+time, until none is left. While the store cannot be reached they go on waiting; what exceeds the bound is lost, counted
+and logged. A process that is killed loses what it had not written yet, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from core.storage.tables import Tables
 
 GATHER_SECONDS: Final = 0.05
-"""How long a call waits for others, to be written with them in one transaction and one row of sums. A process that is
-killed loses so much more."""
+"""How long a call waits for others, to be written with them in one transaction and one row of totals."""
 MAX_WAITING: Final = 10_000
-"""How many rows wait at most: 6 to 20 MB, and the calls of half an hour at five a second."""
-FIRST_PAUSE: Final = 0.5
-MAX_PAUSE: Final = 60.0
-"""Seconds between two tries while the store cannot be reached; they double from the first to the longest."""
-TELL_SECONDS: Final = 60.0
+"""Rows that wait at most: 6 to 20 MB, and the calls of half an hour at five a second."""
+MIN_PAUSE_SECONDS: Final = 0.5
+MAX_PAUSE_SECONDS: Final = 60.0
+"""Bounds of the pause between two tries while the store cannot be reached; it doubles each time."""
+LOSS_LOG_SECONDS: Final = 60.0
 """How often losses are logged at most."""
 MAX_CALLERS: Final = 10_000
 
@@ -40,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class LedgerWriter:
-    """Keeps calls. Owned by the gateway, for as long as its process lives."""
+    """Writes calls to the ledger. One for each process."""
 
     def __init__(
         self,
@@ -60,11 +59,11 @@ class LedgerWriter:
         self._gather_seconds = gather_seconds
         self._most_waiting = max_waiting
         self._waiting: dict[str, deque[PendingCall]] = {}
-        """By partition; the first of them is the next to be written."""
+        """By partition; the first partition is the next to be written."""
         self._size = 0
         self._rollups = Rollups()
         self._callers: dict[str, Row] = {}
-        """Who has called, by the partition of their rows, and is not yet known to be listed."""
+        """Rows that list who has called and are not known to be written, by the partition of the calls."""
         self._listed: set[str] = set()
         self._writer: asyncio.Task[None] | None = None
 
@@ -79,7 +78,7 @@ class LedgerWriter:
         return self._losses.count
 
     def note(self, entry: Entry) -> None:
-        """Keep a call. Never waits; to be called in an event loop."""
+        """Take a call to be written. Never waits; to be called in an event loop."""
         self._last_used.note(entry.billed_party, entry.time)
         if self._size >= self._most_waiting:
             self._losses.add(1)
@@ -100,7 +99,7 @@ class LedgerWriter:
         await self._stop()
         for partition, lines in list(self._waiting.items()):
             self._lose(partition, len(lines))
-        self._losses.tell()
+        self._losses.log()
 
     def _list(self, entry: Entry, partition: str) -> None:
         if partition in self._listed or partition in self._callers:
@@ -123,32 +122,34 @@ class LedgerWriter:
     async def _write(self) -> None:
         """Write until nothing waits."""
         await asyncio.sleep(self._gather_seconds)
-        pause = FIRST_PAUSE
+        pause = MIN_PAUSE_SECONDS
         while self._waiting or self._last_used.is_due:
             try:
                 await self._write_next()
             except StoreUnavailable as error:
-                if pause == FIRST_PAUSE:
+                if pause == MIN_PAUSE_SECONDS:
                     _log.warning("The ledger cannot be written now; calls wait until it can (%s)", error)
                 await self._wait(pause)
-                pause = min(MAX_PAUSE, 2 * pause)
-            except Exception as fault:  # noqa: BLE001 -- what cannot be written must not hold up all that follows
+                pause = min(MAX_PAUSE_SECONDS, 2 * pause)
+            except Exception as fault:  # noqa: BLE001 -- what cannot be written must not block what follows
                 write_fault(fault, "ledger")
             else:
-                pause = FIRST_PAUSE
-        self._losses.tell()
+                pause = MIN_PAUSE_SECONDS
+        self._losses.log()
 
     async def _write_next(self) -> None:
-        """Write one transaction. After StoreUnavailable it still waits; after any other fault it is lost."""
+        """Write one transaction. After StoreUnavailable its calls still wait; after any other fault they are lost."""
         partition = next(iter(self._waiting), None)
         if partition is None:
             await self._last_used.write_one()
             return
-        lines = self._waiting[partition] = self._waiting.pop(partition)  # the last again: no partition holds up others
+        lines = self._waiting[partition] = self._waiting.pop(
+            partition
+        )  # moved to the end, so that no partition blocks the others
         try:
             batch = self._rollups.batch(partition, lines)
         except Exception:
-            self._lose_unsound(partition)
+            self._lose_unwritable(partition)
             raise
         try:
             await self._list_caller(partition)
@@ -159,10 +160,10 @@ class LedgerWriter:
             self._lose(partition, batch.lines)
             raise
         self._take(partition, batch.lines)
-        self._rollups.written(batch, needed=self._waiting)
+        self._rollups.confirm(batch, needed=self._waiting)
 
     async def _list_caller(self, partition: str) -> None:
-        """List who has called, before the first of their rows, so that no report passes them over."""
+        """List who has called, before the first of their rows, so that no report misses them."""
         row = self._callers.get(partition)
         if row is None:
             return
@@ -174,19 +175,19 @@ class LedgerWriter:
 
     def _lose(self, partition: str, count: int) -> None:
         self._losses.add(count)
-        self._rollups.forget(partition)  # the last transaction may have been made all the same
+        self._rollups.forget(partition)  # the last transaction may have been written
         self._take(partition, count)
 
-    def _lose_unsound(self, partition: str) -> None:
-        """Lose the calls of which no row can be made, a fault of ours; if it is none of theirs, all that wait."""
+    def _lose_unwritable(self, partition: str) -> None:
+        """Drop the calls whose rows cannot be made because of a bug; all that wait, if none of them is the cause."""
         lines = self._waiting.pop(partition)
-        sound = deque(line for line in lines if line.is_sound)
-        if len(sound) == len(lines):
-            sound.clear()
-        if sound:
-            self._waiting[partition] = sound
-        self._losses.add(len(lines) - len(sound))
-        self._size -= len(lines) - len(sound)
+        writable = deque(line for line in lines if line.is_writable)
+        if len(writable) == len(lines):
+            writable.clear()
+        if writable:
+            self._waiting[partition] = writable
+        self._losses.add(len(lines) - len(writable))
+        self._size -= len(lines) - len(writable)
 
     def _take(self, partition: str, count: int) -> None:
         lines = self._waiting[partition]
@@ -198,22 +199,22 @@ class LedgerWriter:
 
 
 class _Losses:
-    """Counts what is lost, and says so in the log, once in a while."""
+    """Counts lost calls, and logs them at most once a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._untold = 0
-        self._told_at: float | None = None
+        self._unlogged = 0
+        self._logged_at: float | None = None
         self.count = 0
 
     def add(self, calls: int) -> None:
         self.count += calls
-        self._untold += calls
-        if self._told_at is None or self._clock() - self._told_at >= TELL_SECONDS:
-            self.tell()
+        self._unlogged += calls
+        if self._logged_at is None or self._clock() - self._logged_at >= LOSS_LOG_SECONDS:
+            self.log()
 
-    def tell(self) -> None:
-        if self._untold:
-            _log.error("%d calls are missing from the ledger: they could not be written", self._untold)
-            self._untold = 0
-            self._told_at = self._clock()
+    def log(self) -> None:
+        if self._unlogged:
+            _log.error("%d calls are missing from the ledger: they could not be written", self._unlogged)
+            self._unlogged = 0
+            self._logged_at = self._clock()

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from core.domain.image_json import Buffer
 
 MAX_BYTES: Final = 256 << 20
-"""How much all containers hold together. A 4K picture takes up to 25 MB."""
+"""Of all containers together. A 4K picture takes up to 25 MB."""
 
 
-class _Kept(Struct, frozen=True, kw_only=True):
+class _StoredBlob(Struct, frozen=True, kw_only=True):
     blob: Whole
     expires_at: dt.datetime | None
 
@@ -31,7 +31,7 @@ class MemoryBlobs:
         self._now = now
         self._most_bytes = max_bytes
         self._size = 0
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._stored: dict[tuple[str, str], _StoredBlob] = {}
         """In the order in which they were written."""
 
     def container(self, name: str) -> _MemoryContainer:
@@ -39,26 +39,26 @@ class MemoryBlobs:
         return _MemoryContainer(self, name)
 
     def write(self, place: tuple[str, str], blob: Whole, expires_at: dt.datetime | None) -> None:
-        """Keep a blob; what is over its time, and the oldest beyond the bound, is dropped."""
+        """Store a blob; expired blobs, and the oldest beyond the bound, are dropped."""
         self.drop(place)
-        self._kept[place] = _Kept(blob=blob, expires_at=expires_at)
+        self._stored[place] = _StoredBlob(blob=blob, expires_at=expires_at)
         self._size += blob.size
-        for old in [each for each in self._kept if self._is_over(each)]:
+        for old in [each for each in self._stored if self._has_expired(each)]:
             self.drop(old)
-        while self._size > self._most_bytes and self._kept:
-            self.drop(next(iter(self._kept)))
+        while self._size > self._most_bytes and self._stored:
+            self.drop(next(iter(self._stored)))
 
     def read(self, place: tuple[str, str]) -> Whole | None:
-        """Give a blob that is there and not over its time."""
-        return None if place not in self._kept or self._is_over(place) else self._kept[place].blob
+        """Find a blob that has not expired."""
+        return None if place not in self._stored or self._has_expired(place) else self._stored[place].blob
 
     def drop(self, place: tuple[str, str]) -> None:
         """Forget a blob."""
-        if (kept := self._kept.pop(place, None)) is not None:
-            self._size -= kept.blob.size
+        if (stored := self._stored.pop(place, None)) is not None:
+            self._size -= stored.blob.size
 
-    def _is_over(self, place: tuple[str, str]) -> bool:
-        expires_at = self._kept[place].expires_at
+    def _has_expired(self, place: tuple[str, str]) -> bool:
+        expires_at = self._stored[place].expires_at
         return expires_at is not None and expires_at <= self._now()
 
 

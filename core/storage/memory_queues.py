@@ -1,4 +1,4 @@
-"""Queues in memory: what is sent is carried out in this very process, tried five times as the Functions host does."""
+"""Queues in memory: messages are handled in this process, and tried five times as by the Functions host."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class MemoryQueues:
 
 
 class MemoryQueue:
-    """One queue. What is sent before there is somebody to handle it is dropped: nobody reads it in this process."""
+    """One queue. A message that is sent before there is a handler is dropped."""
 
     def __init__(self, wait: Callable[[float], Awaitable[None]]) -> None:
         self._wait = wait
         self._handler: Callable[[str, int], Awaitable[None]] | None = None
-        self._at_work: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def handled_by(self, handler: Callable[[str, int], Awaitable[None]]) -> None:
         """Start `handler` with each message, and which try it is, counted from 1."""
@@ -45,8 +45,8 @@ class MemoryQueue:
         """Send a message (see Queue.send)."""
         if self._handler is not None:
             work = asyncio.ensure_future(self._deliver(self._handler, text, delay_seconds))
-            self._at_work.add(work)
-            work.add_done_callback(self._at_work.discard)
+            self._tasks.add(work)
+            work.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, handler: Callable[[str, int], Awaitable[None]], text: str, delay: float) -> None:
         if delay > 0:

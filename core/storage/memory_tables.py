@@ -1,7 +1,7 @@
-"""Tables in memory, for one process: what is kept here ends with it.
+"""Tables in memory, for one process: they end with it.
 
 No method waits, so each of them is one step of the event loop, and a transaction needs no lock. Of rows that have
-values of the same names, as those of the ledger do, the names are kept once: a dict for each takes twice the memory.
+values of the same names, as those of the ledger do, the names are stored once: a dict for each takes twice the memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from core.storage.tables import Change, Value
 
-_Kept = tuple[str, tuple[str, ...], tuple["Value", ...]]
+_StoredRow = tuple[str, tuple[str, ...], tuple["Value", ...]]
 _NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -57,7 +57,7 @@ class MemoryTable:
     def __init__(self, etags: Iterator[str], max_rows: int | None) -> None:
         self._etags = etags
         self._most_rows = max_rows
-        self._rows: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._rows: OrderedDict[tuple[str, str], _StoredRow] = OrderedDict()
         """The ETag of each row, the names of its values, and these; in the order in which they were written. A plain
         dict is slow to give its first entry once many have gone."""
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}

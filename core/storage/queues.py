@@ -1,4 +1,4 @@
-"""The port to queues: short texts that another function of the app is started with, at least once each.
+"""The port to queues: short texts, each of which starts another function of the app at least once.
 
 Only sending is here: receiving is the Functions host's, which starts a queue-triggered function for each message.
 """
@@ -15,7 +15,7 @@ class Queue(Protocol):
     """One queue."""
 
     async def send(self, text: str, *, delay_seconds: float = 0.0) -> None:
-        """Send a message of at most MOST_BYTES, to be delivered after so long.
+        """Send a message of at most MAX_BYTES, to be delivered after so long.
 
         Raises `tables.StoreUnavailable`; it may be sent all the same.
         """

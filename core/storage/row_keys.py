@@ -1,11 +1,12 @@
-"""Where the ledger's rows are kept: tables, partitions and keys (docs/prices-and-ledger.md has the arithmetic).
+"""The tables, partitions and keys of the ledger's rows (docs/prices-and-ledger.md has the arithmetic).
 
-    GatewayLedger    {payer}~2026-10    c~{milliseconds}~{random}              one call
-    GatewayLedger    {payer}~2026-10    s~2026-10-05~{deployment}~{random}     sums of that day, by one process
-    GatewayCounters  callers~2026-10    {payer}                                who has called in that month
+    GatewayLedger    {party}~2026-10    c~{milliseconds}~{random}              one call
+    GatewayLedger    {party}~2026-10    s~2026-10-05~{deployment}~{random}     totals of that day, by one process
+    GatewayCounters  callers~2026-10    {party}                                who has called in that month
     GatewayCounters  {key id}           used                                   when a key was last used
 
-One payer's month is one partition, so a month of one key is one range of keys, and a report reads one page for it.
+A party is who is billed. Its month is one partition, so a month of one key is one range of keys, and a report reads one
+page for it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ MAX_NAME_LENGTH: Final = 384
 _SHOWN_OF_A_LONG_NAME: Final = 256
 _ADMIN: Final = "admin~"
 _CALL: Final = re.compile(r"c~[0-9]{13}(~[0-9a-f]{16}!?)?")
-"""With an `!`: what follows that call. It sorts before all else."""
+"""With an `!`: what follows that call. It sorts before every other character."""
 _AFTER_EVERY_DEPLOYMENT: Final = "~~"
 
 
 class BilledParty(Struct, frozen=True, kw_only=True):
-    """On whose account a call goes: a virtual key, or an admin, who may have the same id as some key."""
+    """Who is billed for a call: a virtual key, or an admin, who may have the same id as some key."""
 
     id: str
     is_admin: bool = False
@@ -55,9 +56,9 @@ def key_part(text: str) -> str:
     return f"{name[:_SHOWN_OF_A_LONG_NAME]}|{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
 
 
-def clean(text: str, most: int = 1_024) -> str:
-    """Text that a row can hold: half characters become `?`, and what is too long is cut."""
-    return text[:most].encode(errors="replace").decode()
+def clean(text: str, max_length: int = 1_024) -> str:
+    """Text that a row can hold: lone surrogates become `?`, and what is too long is cut."""
+    return text[:max_length].encode(errors="replace").decode()
 
 
 def month_of(day: dt.date) -> str:
@@ -74,12 +75,12 @@ def months(first: dt.date, last: dt.date) -> Iterator[str]:
 
 
 def partition_of(payer_name: str, month: str) -> str:
-    """Where the calls of one payer and month are."""
+    """Where the calls of one billed party and month are."""
     return f"{payer_name}~{month}"
 
 
 def callers_partition(month: str) -> str:
-    """Where those are listed who have called in a month."""
+    """The partition that lists who has called in a month."""
     return f"callers~{month}"
 
 
@@ -99,12 +100,12 @@ def call_range(first: dt.date, last: dt.date) -> tuple[str, str]:
 
 
 def rollup_key(day: dt.date, deployment: str) -> str:
-    """A new key for the sums that one process keeps of a day's calls on one deployment."""
+    """A new key for one process's totals of a day's calls on one deployment."""
     return f"s~{day.isoformat()}~{key_part(deployment)}~{secrets.token_hex(6)}"
 
 
 def rollup_range(first: dt.date, last: dt.date) -> tuple[str, str]:
-    """From which key on, and before which, the sums of these days are."""
+    """From which key on, and before which, the totals of these days are."""
     return f"s~{first.isoformat()}", f"s~{last.isoformat()}{_AFTER_EVERY_DEPLOYMENT}"
 
 

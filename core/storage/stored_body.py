@@ -1,4 +1,4 @@
-"""Bodies beside a row: small ones stand in the row itself, large ones in a blob that the row names."""
+"""Bodies that belong to a row: small ones are in the row itself, large ones in a blob that the row names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from core.storage.tables import Value
 
 MAX_INLINE_BYTES: Final = 32 * 1024
-"""The largest body that is kept in the row itself; a row's value may have 64 KiB."""
+"""The largest body that is stored in the row itself; a row's value may have 64 KiB."""
 
 
 async def put_body(
     container: Container, field: str, body: Sequence[Buffer], *, content_type: str, expires_at: dt.datetime
 ) -> dict[str, Value]:
-    """Keep a body, and give the values of the row that lead to it. Raises StoreUnavailable."""
+    """Store a body, and give the values of the row that lead to it. Raises StoreUnavailable."""
     if sum(len(piece) for piece in body) <= MAX_INLINE_BYTES:
         return {field: b"".join(body)}
     name = secrets.token_hex(16)

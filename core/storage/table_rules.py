@@ -1,6 +1,6 @@
-"""What Azure Table Storage lets through, checked before anything is sent: the adapters differ in nothing.
+"""What Azure Table Storage accepts, checked before anything is sent, so that all adapters accept the same.
 
-What breaks these rules is a mistake in the program, so it is a ValueError. Numbers and names are from the Azure Table
+Breaking these rules is a bug, so it raises ValueError. Numbers and names are from the Azure Table
 Storage docs, "understanding the Table service data model" and "performing entity group transactions".
 """
 
@@ -29,7 +29,7 @@ _TABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 _KEY: Final = re.compile(r"(?:(?![/\\#?%])[!-~]){1,512}")
 """`%` is allowed, and decoded once too often by some that stand between (Azure SDK docs)."""
 _VALUE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_SYSTEMS_OWN: Final = frozenset({"PartitionKey", "RowKey", "Timestamp"})
+_SYSTEM_NAMES: Final = frozenset({"PartitionKey", "RowKey", "Timestamp"})
 
 
 def check_name(name: str) -> None:
@@ -71,21 +71,21 @@ def _check_row(row: Row) -> None:
     if len(row.values) > MAX_VALUES:
         raise ValueError(f"{row.key} has {len(row.values)} values, and {MAX_VALUES} are the most")
     for name, value in row.values.items():
-        if not _may_name_a_value(name):
+        if not _is_value_name(name):
             raise ValueError(f"{name!r} is no name of a value")
-        if (wrong := _wrong(value)) is not None:
+        if (wrong := _problem(value)) is not None:
             raise ValueError(f"the value {name} of {row.key} {wrong}")
 
 
 @lru_cache  # the same few dozen names in every row
-def _may_name_a_value(name: str) -> bool:
-    return _VALUE.fullmatch(name) is not None and name not in _SYSTEMS_OWN
+def _is_value_name(name: str) -> bool:
+    return _VALUE.fullmatch(name) is not None and name not in _SYSTEM_NAMES
 
 
-def _wrong(value: object) -> str | None:
+def _problem(value: object) -> str | None:
     match value:
         case str():
-            wrong = _wrong_text(value)
+            wrong = _text_problem(value)
         case bool() | float():
             wrong = None
         case int():
@@ -99,7 +99,7 @@ def _wrong(value: object) -> str | None:
     return wrong
 
 
-def _wrong_text(text: str) -> str | None:
+def _text_problem(text: str) -> str | None:
     try:
         units = len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
 """The port to tables of rows, in the terms of Azure Table Storage.
 
 A row has a partition, a key within it, values, and an ETag that changes with every change. Changes are guarded by it:
-of two who read the same row and write, one gets through. Whatever the gateway keeps, it keeps in such rows.
+of two who read the same row and write it, one succeeds. The gateway stores its state in such rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One row. `partition` and `key` are text that `safe` lets through, or made by it."""
+    """One row. `partition` and `key` are text that `safe` allows, or made by it."""
 
     partition: str
     key: str
@@ -74,7 +74,7 @@ class Page(Struct, frozen=True, kw_only=True):
 class Table(Protocol):
     """One table. Every method raises StoreUnavailable where the store cannot be reached or does not answer in time.
 
-    What no table can hold or be asked (rules.py) is a ValueError, and reaches no store.
+    What no table can hold or be asked (table_rules.py) is a ValueError, and reaches no store.
     """
 
     async def get(self, partition: str, key: str) -> Row | None:
@@ -109,7 +109,7 @@ class Exists(Exception):
 
 
 class Changed(Exception):
-    """The row is not as it was when it was read: somebody else was faster."""
+    """The row is not as it was when it was read: it was changed meanwhile."""
 
 
 class StoreUnavailable(Exception):

@@ -37,23 +37,23 @@ def write_to_the_console() -> None:
 
 
 class CallRecord(Struct, frozen=True, kw_only=True):
-    """One call, as the log tells it. Written once, at its end."""
+    """The log line of one call. Written once, when it ends."""
 
     event_id: str
     caller: str | None = None
     deployment: str
     """The one in the path."""
     deployment_used: str | None = None
-    """The one that drew."""
+    """The one that generated the pictures."""
     stream: bool = False
     outcome: str = "left"
     """`picture`, the error's code, or `left`: the caller went away first."""
     attempts: int = 0
     """How often upstream was called."""
     tried: tuple[str, ...] = ()
-    """How each of these calls ended, and which fallbacks were passed over."""
+    """How each of these calls ended, and which fallbacks were skipped."""
     status: int | None = None
-    """What the caller was told; None where it was gone by then."""
+    """The HTTP status of the answer; None if the caller had left."""
     latency_ms: int = 0
     perhaps_billed: bool = False
     """Whether an attempt that gave no picture may have reached a model."""
@@ -64,7 +64,7 @@ class CallRecord(Struct, frozen=True, kw_only=True):
 
 
 class ChangeRecord(Struct, kw_only=True):
-    """One change by an operator, as the log tells it."""
+    """The log line of one change by an operator."""
 
     event_id: str
     admin: str
