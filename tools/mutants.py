@@ -209,8 +209,10 @@ def main() -> None:
         if time.monotonic() > ends_at:
             return None
         tree = trees.get()
-        killed, by = judge(mutant, tree, known)
-        trees.put(tree)
+        try:
+            killed, by = judge(mutant, tree, known)
+        finally:
+            trees.put(tree)
         if options.verbose or not killed:
             print(f"{'killed  ' if killed else 'SURVIVES'}  {mutant}  [{by}]", flush=True)
         return killed
