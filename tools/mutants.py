@@ -30,6 +30,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import pytest
 from coverage import CoverageData
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _first_failure(tests: Sequence[str], tree: Path) -> str | None:
                 process.communicate(timeout=30)
             process.kill()
             return "a test that hangs"
-    if process.returncode not in {0, 1, 2}:
+    if process.returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise RuntimeError(said[-2000:])
     if not process.returncode:
         return None
