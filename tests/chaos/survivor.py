@@ -39,8 +39,8 @@ class Later:
 
 async def in_flight(tables: AzureTables, now: Later) -> int:
     """How many calls have something reserved of the key's limits."""
-    governor = Limiter(tables, call_seconds=220, now=now, wait=asyncio.sleep, chance=lambda: 0.5)
-    return (await governor.usage(TEAM_A)).in_flight
+    limiter = Limiter(tables, call_seconds=220, now=now, wait=asyncio.sleep, chance=lambda: 0.5)
+    return (await limiter.status(TEAM_A)).in_flight
 
 
 async def heard(reply: HttpResponse) -> tuple[tuple[int, str | None], bytes]:
