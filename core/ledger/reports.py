@@ -123,7 +123,7 @@ class UsageReports:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Report:
-        """Report what was used on some days, by one payer or by all: at most `limit` lines from `cursor` on.
+        """Report what was used on some days, by one billed party or by all: at most `limit` lines from `cursor` on.
 
         Raises StoreUnavailable, and InvalidRequest for more than can be read at once.
         """

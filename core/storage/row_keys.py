@@ -74,9 +74,9 @@ def months(first: dt.date, last: dt.date) -> Iterator[str]:
         month = (month + dt.timedelta(days=31)).replace(day=1)
 
 
-def partition_of(payer_name: str, month: str) -> str:
+def partition_of(party: str, month: str) -> str:
     """Where the calls of one billed party and month are."""
-    return f"{payer_name}~{month}"
+    return f"{party}~{month}"
 
 
 def callers_partition(month: str) -> str:

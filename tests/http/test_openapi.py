@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
 from core.admin.forms import KeyChanges, NewKey, Rotation
-from core.admin.usage_views import KeyUsage, UsagePage
+from core.admin.usage import KeyUsage, UsagePage
 from core.admin.views import KeyPage, NewSecret, OneKey
 from core.domain.request import ImageRequest
 from core.routes import ROUTES

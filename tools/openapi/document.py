@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from core.admin.forms import KeyChanges, NewKey, Rotation
-from core.admin.usage_views import KeyUsage, UsagePage
+from core.admin.usage import KeyUsage, UsagePage
 from core.admin.views import KeyPage, NewSecret, OneKey
 from core.domain.request import ImageRequest
 from core.domain.response import JSON

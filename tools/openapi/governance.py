@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from core.admin.forms import DEFAULT_GRACE_SECONDS, KeyChanges, NewKey, Rotation
 from core.admin.http_api import DEFAULT_PAGE, MAX_KEYS_PER_PAGE, MAX_LINES_PER_PAGE
 from core.admin.parsing import CURSOR
-from core.admin.usage_views import KeyUsage, UsagePage
+from core.admin.usage import KeyUsage, UsagePage
 from core.admin.views import KeyPage, NewSecret, OneKey
 from core.domain.errors import EtagMismatch, EtagRequired, Forbidden, InvalidRequest
 from core.ledger.reports import EARLIEST, LATEST, MAX_DAYS, GroupBy
