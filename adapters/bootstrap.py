@@ -45,7 +45,7 @@ from core.repeated_calls import RepeatedCalls
 from core.routes import Services
 from core.routing.circuit_breaker import CircuitBreaker
 from core.routing.executor import Executor
-from core.storage.memory_queues import MemoryQueues
+from core.storage.memory import MemoryQueues
 from core.storage.row_keys import COUNTERS
 
 if TYPE_CHECKING:

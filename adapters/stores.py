@@ -12,9 +12,7 @@ from adapters.azure_storage.lazy import LazyStore
 from core.idempotency.store import TABLE as ONCE
 from core.jobs.store import TABLE as JOBS
 from core.storage.account import AppIdentity
-from core.storage.memory_blobs import MemoryBlobs
-from core.storage.memory_queues import MemoryQueues
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryBlobs, MemoryQueues, MemoryTables
 from core.storage.row_keys import LEDGER
 from core.storage.tables import StoreUnavailable
 

@@ -13,7 +13,7 @@ from adapters.azure_storage.tables import AzureTables
 from core.azure_openai.token_source import NoIdentity
 from core.settings.environment import Environment
 from core.settings.storage import read_storage
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from localhost import azurite as emulator
 from tests.transports import new_transport
 

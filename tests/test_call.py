@@ -18,7 +18,7 @@ from core.domain.response import Stream
 from core.ledger.writer import LedgerWriter
 from core.limits.quota_store import QuotaStore
 from core.settings.settings import read_settings
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.row_keys import COUNTERS
 from tests.fakes import COMPLETED, PARTIAL, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment, key_record

@@ -66,8 +66,6 @@ class _WaitingCall(Struct, eq=False, kw_only=True):
 
 
 class _WaitingSettlement(Struct, eq=False, kw_only=True):
-    """A settlement that is to be stored."""
-
     settlement: Settlement
     perhaps_done: bool = False
 
@@ -115,10 +113,7 @@ class AdmissionQueue:
         """How many settlements could not be stored."""
 
     async def admit(self, request: ReservationRequest) -> Granted | Denied:
-        """Reserve for a call. Raises LimitsUnavailable.
-
-        If the caller is cancelled meanwhile, nothing stays reserved.
-        """
+        """Reserve for a call; if it is cancelled meanwhile, nothing stays reserved. Raises LimitsUnavailable."""
         call = _WaitingCall(request=request, answer=asyncio.get_running_loop().create_future())
         self._calls.append(call)
         self._start()

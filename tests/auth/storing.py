@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.auth.key_record import KeyTerms
 from core.auth.key_store import KeyStore
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.tables import StoreUnavailable
 
 if TYPE_CHECKING:

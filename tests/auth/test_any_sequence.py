@@ -29,7 +29,7 @@ from core.domain.errors import AuthUnavailable, GatewayError
 from core.domain.secret import Secret
 from core.settings.environment import Environment
 from core.settings.storage import read_storage
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from tests.auth.signing import AUDIENCE, CLAIMS, ISSUER, SECRET, token
 from tests.auth.storing import NOW, OUT_OF_REACH, Wall, Watched, stored_keys
 from tests.fakes import Clock

@@ -12,7 +12,7 @@ import pytest
 from adapters.bootstrap import compose
 from core.domain.http_request import HttpRequest
 from core.settings.settings import read_settings
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from tests.fakes import COMPLETED, FakeTransport, Row
 from tests.house import KEY, PROMPT, environment
 from tests.transports import everywhere

@@ -34,8 +34,7 @@ from core.limits.limiter import Limiter
 from core.repeated_calls import RepeatedCalls
 from core.routes import ROUTES, Router, Services
 from core.routing.executor import TimeLimits
-from core.storage.memory_blobs import MemoryBlobs
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryBlobs, MemoryTables
 from tests.deployments.asking import asked, catalogue, deployment, open_catalogue
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from core.auth.virtual_keys import hash_secret
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from tests.auth.storing import NO_ANSWER, OUT_OF_REACH, Wall, Watched
 from tests.fakes import Clock
 from tests.house import KEY, key_record

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.ledger.reports import Days
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.row_keys import LEDGER, BilledParty
 from core.storage.tables import StoreUnavailable
 from tests.house import KEY, PROMPT, House, house

@@ -13,7 +13,7 @@ from core.auth.caller import Caller
 from core.deployments.prices import GPT_IMAGE_1, GPT_IMAGE_TOKENS
 from core.domain.limits import NANOS, Budget, BudgetWindow, Limits, Rate
 from core.limits.limiter import Limiter
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from tests.azure_openai.peer import ok, speaking
 from tests.house import KEY, house, key_record
 from tests.http.wire import CATALOGUE, COMPLETED, events, refusal, said

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from tests.auth.storing import OUT_OF_REACH, Watched
 from tests.house import key_record
 from tests.http.governing import USAGE, Operator, governed, own_path, token

@@ -18,7 +18,7 @@ from core.idempotency.store import (
     OutcomeUnknown,
     StoredResponse,
 )
-from core.storage.memory_blobs import MemoryBlobs
+from core.storage.memory import MemoryBlobs
 from core.storage.tables import Changed, StoreUnavailable
 
 if TYPE_CHECKING:

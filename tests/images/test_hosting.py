@@ -11,7 +11,7 @@ import pytest
 
 from core.domain.image_json import ImageJson
 from core.images.hosting import ImageHosting
-from core.storage.memory_blobs import MemoryBlobs
+from core.storage.memory import MemoryBlobs
 from core.storage.tables import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from core.jobs.store import MAX_TRIES
 from core.jobs.store import QUEUE as JOBS
 from core.limits.quota_store import QuotaStore
 from core.settings.settings import read_settings
-from core.storage.memory_blobs import MemoryBlobs
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryBlobs, MemoryTables
 from core.storage.row_keys import COUNTERS
 from core.storage.tables import StoreUnavailable
 from tests.fakes import COMPLETED, Clock, FakeTransport, Row

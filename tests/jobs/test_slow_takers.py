@@ -9,8 +9,7 @@ import pytest
 
 from core.jobs.job import JobRequest, JobState
 from core.jobs.store import STARTING, JobStore
-from core.storage.memory_blobs import MemoryBlobs
-from core.storage.memory_queues import MemoryQueues
+from core.storage.memory import MemoryBlobs, MemoryQueues
 from core.storage.tables import Changed
 from tests.fakes import Clock
 

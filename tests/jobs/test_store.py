@@ -12,7 +12,7 @@ import pytest
 from core.domain.errors import InvalidRequest
 from core.jobs.job import Job, JobRequest, JobState, StillRunning
 from core.jobs.store import LIFETIME, MAX_TRIES, STARTING, JobStore
-from core.storage.memory_blobs import MemoryBlobs
+from core.storage.memory import MemoryBlobs
 from core.storage.stored_body import whole
 from core.storage.tables import Changed, StoreUnavailable
 

@@ -16,7 +16,7 @@ from core.domain.errors import InvalidRequest
 from core.domain.tokens import Tokens
 from core.ledger import reports
 from core.ledger.reports import Days
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.row_keys import BilledParty
 from core.storage.tables import StoreUnavailable
 from tests.limits.keeping import NOON, OCTOBER, TEAM_A, Process, calls_of, charge, entry, report

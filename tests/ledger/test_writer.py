@@ -12,7 +12,7 @@ import pytest
 from core.deployments.costs import Bill
 from core.ledger.last_used import last_used
 from core.ledger.totals import usd
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.row_keys import COUNTERS, LEDGER, BilledParty, callers_partition, month_of
 from tests.limits.keeping import (
     DAY,

@@ -7,7 +7,7 @@ import contextlib
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.row_keys import COUNTERS
 from core.storage.tables import Changed, Exists, Replace, Row, StoreUnavailable
 

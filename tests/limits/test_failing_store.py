@@ -13,7 +13,7 @@ from core.domain.errors import LimitsUnavailable
 from core.limits.admission_queue import AdmissionQueue
 from core.limits.quota_store import QuotaStore
 from core.limits.reservations import Denied, Granted
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from tests.limits.asking import LEASE, NOW, ask, make_limits, settlement
 from tests.limits.shaky import Fault, ShakyTable, a_moment
 from tests.waiting import HANGS_SECONDS

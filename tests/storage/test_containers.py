@@ -15,7 +15,7 @@ from core.azure_openai.token_source import NoIdentity
 from core.settings.environment import Environment
 from core.settings.storage import read_storage
 from core.storage.account import AccountKey, SharedAccess, StorageAccount
-from core.storage.memory_blobs import MemoryBlobs
+from core.storage.memory import MemoryBlobs
 from core.storage.tables import StoreUnavailable
 from tests.loopback import NO_CERTIFICATES
 from tests.transports import new_transport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.azure_storage.lazy import LazyStore
-from core.storage.memory_tables import MemoryTables
+from core.storage.memory import MemoryTables
 from core.storage.tables import Changed, Delete, Insert, Put, Replace
 from tests.storage.rows import keys, row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from core.storage.memory_blobs import MemoryBlobs
+from core.storage.memory import MemoryBlobs
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 
