@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from core.domain.image_json import Buffer
     from core.domain.request import ImageRequest
     from core.domain.response import HttpResponse, Stream
+    from core.idempotency.repeats import RepeatKey
     from core.ledger.writer import LedgerWriter
     from core.limits.limiter import Limiter
     from core.routing.executor import End, Executor, GenerationTime, Show
@@ -87,6 +88,8 @@ class CallContext:
         """The deployment that drew."""
         self.first_event_ms: int | None = None
         """Milliseconds until a stream's caller was sent the first image, finished or not."""
+        self.repeat_key: RepeatKey | None = None
+        """What identical requests are known by, where they are looked for."""
         self.on_billed_error: Callable[[GatewayError], None] | None = None
         """Told of the error that the caller gets, where it may have been billed."""
         self.on_close: Callable[[], None] | None = None

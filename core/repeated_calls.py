@@ -87,7 +87,9 @@ class RepeatedCalls:
         """
         if self._repeats.is_off:
             return None
-        key = _repeat_key(call)
+        key = call.repeat_key = make_repeat_key(
+            call.known_caller, call.known_request, deployment=call.deployment, api_version=call.api_version
+        )
         call.on_billed_error = lambda error: self._repeats.note(key, error)
         if accepts_duplicate(headers):
             await self._repeats.forget(key)
@@ -99,12 +101,12 @@ class RepeatedCalls:
 
     def lingering(self, call: CallContext) -> _Lingering | None:
         """Give the place where the generation of a call goes on once its caller has left; None: nowhere."""
-        return None if self._repeats.is_off else _Lingering(self._repeats, _repeat_key(call))
+        return None if call.repeat_key is None else _Lingering(self._repeats, call.repeat_key)
 
     async def flush(self, call: CallContext) -> None:
         """Wait, for a bounded time, until what repeats of a failed call get is stored."""
-        if call.on_billed_error is not None:
-            await self._repeats.flush(_repeat_key(call))
+        if call.repeat_key is not None:
+            await self._repeats.flush(call.repeat_key)
 
 
 class _Lingering:
@@ -124,9 +126,3 @@ class _Lingering:
         is_free = picked_up or task.call.log.summary.costs_nothing
         self._repeats.remove(self._key, task, None if is_free else Left())
         await self._repeats.flush(self._key)
-
-
-def _repeat_key(call: CallContext) -> RepeatKey:
-    return make_repeat_key(
-        call.known_caller, call.known_request, deployment=call.deployment, api_version=call.api_version
-    )
