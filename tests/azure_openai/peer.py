@@ -64,6 +64,11 @@ class Peer:
             writer.transport.abort()
             self._changed.set()
 
+    def hang_up(self) -> None:
+        """Close every connection."""
+        for writer in list(self.open.values()):
+            writer.transport.abort()
+
     async def _exchange(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
@@ -110,6 +115,5 @@ async def speaking(
         yield peer
     finally:
         server.close()
-        for writer in list(peer.open.values()):
-            writer.transport.abort()
+        peer.hang_up()
         await peer.until(lambda peer: not peer.open)

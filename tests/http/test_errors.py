@@ -40,6 +40,7 @@ class TestBeyondTheTable:
             times = {"GATEWAY_DEADLINE_SECONDS": "0.3", "GATEWAY_ATTEMPT_SECONDS": "0.3"}
             async with house(AZURE_OPENAI_ENDPOINT=address, GATEWAY_MAX_RETRIES="0", **times) as own:
                 response = await own.draw("x", stream=stream)
+                peer.hang_up()
             assert [] == peer.requests
         assert (502, "upstream_unreachable", None) == said(response)
         assert response.headers.get("x-should-retry") is None

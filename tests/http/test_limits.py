@@ -259,6 +259,7 @@ async def test_leaving_before_it_was_sent_costs_nothing() -> None:
             call.cancel()
             await asyncio.wait({call})
             assert (1, 0, 0) == used(await settled(tables))
+            peer.hang_up()
 
 
 async def test_a_refused_prompt_costs_nothing() -> None:
