@@ -244,7 +244,7 @@ async def play(tables: Tables, steps: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(steps=STEPS)
 def test_any_sequence_in_memory(steps: list[tuple[Any, ...]]) -> None:
     """Over tables in memory, many sequences."""

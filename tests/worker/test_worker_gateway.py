@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IMAGES = "/openai/openai/deployments/{}/images/generations"
 BODY = {"model": "gpt-image-1", "prompt": PROMPT}
-CALLS = 500
+CALLS = 300
 MOST_BYTES_A_CALL = 500
 MOST_BYTES_A_ROW = 1_200
 """Of the ledger, which without storage keeps a bounded number of rows in this process."""
@@ -163,7 +163,7 @@ async def test_nothing_is_left_behind(gateway: httpx2.AsyncClient) -> None:
         return int((await gateway.get("/_host/memory")).json())
 
     await memory()  # from here on it is counted, which itself takes some
-    await many(200)
+    await many(100)
     before = await memory()
     await many(CALLS)
     assert (await memory() - before) / CALLS < MOST_BYTES_A_CALL + MOST_BYTES_A_ROW
