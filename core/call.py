@@ -150,13 +150,22 @@ class CallContext:
 
         `deployment` is the one in the path; None: the request's `model` names it.
         """
-        self.request = request
         self.model_requested = request.model
         self.stream = request.streams
         self.api_version = api_version
         self.deployment = request.model if deployment is None else deployment
-        param = "model" if deployment is None else None
-        self.plan = make_plan(catalogue, request, self.deployment, self.known_caller.may_call, param=param)
+        known = catalogue.find(self.deployment)
+        if known is not None and request.response_format is None and known.overrides.response_format is not None:
+            request = request.model_copy(update={"response_format": known.overrides.response_format})
+        self.request = request
+        self.plan = make_plan(
+            catalogue,
+            request,
+            self.deployment,
+            self.known_caller.may_call,
+            param="model" if deployment is None else None,
+            api_version=api_version,
+        )
         return self.plan
 
     async def reserve(self, *, overrun_seconds: float = 0.0) -> None:

@@ -24,6 +24,7 @@ from core.azure_openai.response_reader import (
 )
 from core.azure_openai.sending import Sending
 from core.azure_openai.token_source import NoToken
+from core.azure_openai.unknown_params import UnknownParams
 from core.azure_openai.url_images import with_base64
 from core.deadline import Deadline
 from core.domain.loopback import is_loopback
@@ -75,12 +76,20 @@ class AzureOpenAI:
         self._clock = clock
         self._now = now
         self._timeouts = timeouts or Timeouts()
+        self._unknown_params = UnknownParams()
 
     async def attempt(self, ask: AttemptRequest, show: Show, on_send: Callable[[], None]) -> Outcome:
         """Show the partial images as they come, and give the outcome. Only cancellation is raised.
 
-        `on_send` is called before the request goes out: until then the attempt costs nothing.
+        `on_send` is called before the request goes out: until then the attempt costs nothing. Where the target does not
+        know a parameter that the gateway can do without, it is asked again at once without it: that 400 costs nothing.
         """
+        outcome = await self._attempt(self._unknown_params.leave_out(ask), show, on_send)
+        while self._unknown_params.learn(ask, outcome):
+            outcome = await self._attempt(self._unknown_params.leave_out(ask), show, on_send)
+        return self._unknown_params.note(ask, outcome)
+
+    async def _attempt(self, ask: AttemptRequest, show: Show, on_send: Callable[[], None]) -> Outcome:
         deadline = Deadline(self._clock, ask.ends_at)
         credential = await self._credential(ask.target, deadline)
         if isinstance(credential, Failure):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from core.deployments.families import FAMILIES, Family
+from core.deployments.families import FAMILIES, Family, find_family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,17 @@ class Target(Struct, frozen=True, kw_only=True):
         return self.own_api_version or asked or self.default_api_version
 
 
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What the catalogue changes in the requests for a deployment, so that old clients work."""
+
+    response_format: str | None = None
+    """`url` or `b64_json`: what is given where nobody asks."""
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    """Sizes that are asked for, and those that are sent in their place."""
+    drop: frozenset[str] = frozenset()
+    """Fields that are left out."""
+
+
 class Deployment(Struct, frozen=True, kw_only=True):
     """A name that callers use, and what draws for it."""
 
@@ -56,6 +67,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
     own_price: Price | None = None
     """What the catalogue says that it costs; it goes before the family's list price."""
+    overrides: Overrides = field(default_factory=Overrides)
 
     @property
     def price(self) -> Price | None:
@@ -94,4 +106,4 @@ class Catalogue(Struct, frozen=True, kw_only=True):
             default_api_version=self.default.default_api_version,
             key=self.default.key,
         )
-        return Deployment(name=name, family=self.families.get(name), targets=(target,))
+        return Deployment(name=name, family=find_family(name, self.families), targets=(target,))

@@ -97,6 +97,8 @@ class Family(Struct, frozen=True, kw_only=True):
     """Whether transparent + jpeg may be asked; no file can hold both."""
     price: Price
     """The list price, for deployments that have no price of their own."""
+    min_api_version: str | None = None
+    """The date of the oldest api-version that knows the family; an older one that a client sends is not used."""
     token_table: TokenTable | None = None
     """How many tokens a picture has where upstream did not count them; `None`: not known, or not what is billed."""
 
@@ -130,6 +132,7 @@ def _gpt_image(
         left_out=frozenset({"style"}),
         transparent_jpeg=False,
         price=price,
+        min_api_version="2025-04-01",  # 2024-10-21, the version before, knows DALL·E only (Azure OpenAI REST reference)
         token_table=prices.GPT_IMAGE_2_TOKENS if isinstance(sizes, FreeSizes) else prices.GPT_IMAGE_TOKENS,
     )
 
@@ -172,4 +175,9 @@ _ROWS: Final = (
 )
 
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType({row.name: row for row in _ROWS})
-"""Every known family by its name."""
+"""Every known family by its name, in lower case."""
+
+
+def find_family(name: str, families: Mapping[str, Family] = FAMILIES) -> Family | None:
+    """Look up a family by the name of a deployment or model; case does not matter (Azure writes `FLUX-1.1-pro`)."""
+    return families.get(name.lower())

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from core.deployments.catalogue import Overrides
 from core.deployments.families import AWAKE_PIXELS, HIGH_QUALITIES, Awake, Family, FreeSizes
 from core.domain.errors import InvalidRequest
 
@@ -32,21 +34,49 @@ class UpstreamBody(Struct, frozen=True, kw_only=True):
     """`url` or `b64_json` where the gateway must see to it that each item has it; `None`: as it comes."""
     dropped: tuple[str, ...] = ()
     """The fields that were left out, for `x-gateway-dropped-params`."""
+    has_family: bool = True
+    """Whether the family said what may be sent; without one, upstream does."""
+    mapped: tuple[str, ...] = ()
+    """What was changed, for `x-gateway-mapped-params`."""
 
 
-def map_parameters(request: ImageRequest, family: Family | None) -> UpstreamBody:
-    """Put a request in the words of a family. Raises InvalidRequest where the family cannot honour it."""
-    body = {name: value for name, value in request.fields.items() if name not in _NEVER_SENT}
+def map_parameters(
+    request: ImageRequest, family: Family | None, overrides: Overrides | None = None, *, api_version: str | None = None
+) -> UpstreamBody:
+    """Put a request in the words of a family. Raises InvalidRequest where the family cannot honour it.
+
+    `overrides` are the catalogue's for the deployment; `api_version` is the dated one that the caller asked for.
+    """
+    overrides = overrides or Overrides()
+    mapped = [] if takes_api_version(family, api_version) else ["api-version"]
+    size = overrides.sizes.get(request.size or "")
+    if size is not None:
+        request = request.model_copy(update={"size": size})
+        mapped.append("size")
+    sent = _map_to_family(request, family, overrides.drop)
+    return replace(sent, mapped=tuple(mapped))
+
+
+def takes_api_version(family: Family | None, api_version: str | None) -> bool:
+    """Whether a dated api-version knows a family. An older one is what some clients send if nobody says otherwise."""
+    oldest = None if family is None else family.min_api_version
+    return oldest is None or api_version is None or api_version[: len(oldest)] >= oldest
+
+
+def _map_to_family(request: ImageRequest, family: Family | None, drop: frozenset[str]) -> UpstreamBody:
+    given = {name: value for name, value in request.fields.items() if name not in _NEVER_SENT}
+    body = {name: value for name, value in given.items() if name not in drop}
+    dropped = [name for name in given if name in drop]
     if request.streams:
         body.pop("response_format", None)  # it has no effect on a stream, which always holds base64
     wants = "b64_json" if request.streams else request.response_format
     if family is None:
-        return UpstreamBody(fields=body, streams=request.streams, wants=wants)
+        return UpstreamBody(fields=body, streams=request.streams, wants=wants, dropped=tuple(dropped), has_family=False)
     _refuse_what_is_impossible(request, family)
-    dropped = [
+    left_out = [
         name for name in body if name in family.left_out or (name in family.auto_left_out and body[name] == "auto")
     ]
-    for name in dropped:
+    for name in left_out:
         del body[name]
     if "quality" in body:
         body["quality"] = family.quality_names.get(body["quality"], body["quality"])
@@ -66,7 +96,7 @@ def map_parameters(request: ImageRequest, family: Family | None) -> UpstreamBody
         fields=body,
         streams=streams,
         wants=wants,
-        dropped=tuple(dropped),
+        dropped=(*dropped, *left_out),
     )
 
 

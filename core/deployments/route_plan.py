@@ -56,10 +56,12 @@ def make_plan(
     may_call: Callable[[str], bool],
     *,
     param: str | None = None,
+    api_version: str | None = None,
 ) -> RoutePlan:
     """Resolve the deployments of a call, in the contract's order of checks.
 
-    `name` is the deployment that was asked for; `param` is where in the body, None: in the path.
+    `name` is the deployment that was asked for; `param` is where in the body, None: in the path. `api_version` is the
+    dated one that the caller asked for.
 
     Raises Forbidden for a name that is not allowed, existing or not; NotFound or InvalidRequest for one
     that does not exist; InvalidRequest where the first deployment's family cannot honour the request.
@@ -81,7 +83,7 @@ def make_plan(
     skipped: list[SkippedStep] = []
     for index, deployment in found.values():
         try:
-            body = map_parameters(request, deployment.family)
+            body = map_parameters(request, deployment.family, deployment.overrides, api_version=api_version)
         except InvalidRequest as reason:
             if index == 0:
                 raise

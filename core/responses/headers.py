@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.deployments.route_plan import PlanStep
     from core.routing.attempt_log import AttemptSummary
+
+
+DROPPED: Final = "x-gateway-dropped-params"
+MAPPED: Final = "x-gateway-mapped-params"
 
 
 def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str, str]) -> dict[str, str]:
@@ -19,8 +23,9 @@ def answer_headers(step: PlanStep, summary: AttemptSummary, relayed: Mapping[str
         "x-gateway-fallback-index": str(step.fallback_index),
         "x-gateway-attempts": str(summary.calls),
     }
-    if step.body.dropped:
-        headers["x-gateway-dropped-params"] = ", ".join(step.body.dropped)
+    for name, params in ((DROPPED, step.body.dropped), (MAPPED, step.body.mapped)):
+        if params:
+            headers[name] = ", ".join([*params, *([relayed[name]] if name in relayed else [])])
     return headers
 
 

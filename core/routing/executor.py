@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 from core.azure_openai.client import AttemptRequest
+from core.deployments.parameters import takes_api_version
 from core.domain.outcome import Failure, FailureReason, Outcome, Success, UpstreamPartial
 from core.routing.next_attempt import RetryPolicy, RoutingState, Stop, TryTarget, choose_next
 
@@ -151,7 +152,7 @@ class Executor:
                 ask = AttemptRequest(
                     target=move.target,
                     body=step.body,
-                    api_version=api_version,
+                    api_version=api_version if takes_api_version(step.deployment.family, api_version) else None,
                     images=images,
                     event_id=event_id,
                     ends_at=time.end_of_attempt(began_at),

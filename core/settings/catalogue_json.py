@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 from msgspec.structs import replace
 from pydantic import (
@@ -22,8 +22,8 @@ from pydantic import (
 
 from core.auth.limits_json import BudgetForm, RateLimitForm, parse_limits
 from core.auth.virtual_keys import VirtualKey
-from core.deployments.catalogue import Catalogue, Deployment, Target
-from core.deployments.families import FAMILIES, Awake, Family
+from core.deployments.catalogue import Catalogue, Deployment, Overrides, Target
+from core.deployments.families import FAMILIES, Awake, Family, find_family
 from core.deployments.price_json import PriceForm  # noqa: TC001 -- pydantic reads the annotations
 from core.domain.errors import InvalidRequest
 from core.domain.request import DEPLOYMENT_NAME, parse_api_version
@@ -49,6 +49,7 @@ _FROM_SETTING: Final = re.compile(r"\"env:(\w+)\"")
 _FIELD: Final = re.compile(r"[a-z_]{1,24}|key_sha256")
 
 _Name = Annotated[str, StringConstraints(pattern=rf"\A{DEPLOYMENT_NAME.pattern}\z")]
+_Size = Annotated[str, StringConstraints(pattern=r"\A([1-9][0-9]{1,4}x[1-9][0-9]{1,4}|auto)\z")]
 _T = TypeVar("_T")
 
 
@@ -68,6 +69,9 @@ class _TargetEntry(_Strict):
 class _DeploymentEntry(_Strict):
     family: str | None = None
     price: PriceForm | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+    sizes: dict[_Size, _Size] = Field(default_factory=dict)
+    drop: list[Annotated[str, StringConstraints(pattern=r"\A[a-z_]{1,64}\z")]] = Field(default_factory=list)
     targets: Annotated[list[_TargetEntry], Field(min_length=1)] = Field(default_factory=lambda: [_TargetEntry()])
 
 
@@ -158,7 +162,8 @@ class _Resource:
                 "set it to the address of your Azure OpenAI resource, such as https://NAME.openai.azure.com",
             )
         own_endpoint = None if entry.endpoint is None else endpoint(f"{where}.endpoint", entry.endpoint)
-        key = self._key if own_endpoint is None else None
+        is_own_origin = own_endpoint is None or own_endpoint.lower() == (self._endpoint or "").lower()
+        key = self._key if is_own_origin else None
         if entry.api_key is not None:
             key = self._key_of(entry.api_key, where)
         return Target(
@@ -194,8 +199,9 @@ def _families(env: Environment) -> Mapping[str, Family]:
         return FAMILIES
     given = _parsed(TypeAdapter(dict[str, Awake]), _AWAKE, text)
     for name in given:
-        if name not in FAMILIES:
+        if find_family(name) is None:
             raise SettingsError(_AWAKE, "names a family that does not exist", f"give one of {', '.join(FAMILIES)}")
+    given = {name.lower(): awake for name, awake in given.items()}
     return {name: replace(family, awake=given.get(name, family.awake)) for name, family in FAMILIES.items()}
 
 
@@ -207,22 +213,26 @@ def _deployment(name: str, entry: _DeploymentEntry, resource: _Resource, familie
     ]
     if len({target.identity for target in targets}) < len(targets):
         raise SettingsError(where, "has the same target twice", "name each endpoint and deployment once")
+    if "prompt" in entry.drop:
+        raise SettingsError(f"{where}.drop", "leaves out the prompt", "take it off the list")
     return Deployment(
         name=name,
         family=_family(name, entry, where, families),
         targets=tuple(targets),
         own_price=None if entry.price is None else entry.price.price(),
+        overrides=Overrides(response_format=entry.response_format, sizes=entry.sizes, drop=frozenset(entry.drop)),
     )
 
 
 def _family(name: str, entry: _DeploymentEntry, where: str, families: Mapping[str, Family]) -> Family | None:
     if "family" not in entry.model_fields_set:
-        return families.get(name)
+        return find_family(name, families)
     if entry.family is None:
         return None
-    if entry.family not in FAMILIES:
+    family = find_family(entry.family, families)
+    if family is None:
         raise SettingsError(f"{where}.family", "is not a family", f"give one of {', '.join(FAMILIES)}, or leave it out")
-    return families[entry.family]
+    return family
 
 
 def _version(setting: str, text: str | None) -> str | None:

@@ -370,14 +370,14 @@ def test_target_of_its_own() -> None:
         pytest.param({"deployment": "theirs", "api_version": "2026-01-01"}, "k1", id="no endpoint but a deployment"),
         pytest.param({"endpoint": None}, "k1", id="endpoint null"),
         pytest.param({"endpoint": OTHER}, None, id="another endpoint"),
-        pytest.param({"endpoint": HOST}, None, id="the same endpoint, named"),
+        pytest.param({"endpoint": HOST}, "k1", id="the same endpoint, named"),
         pytest.param({"endpoint": OTHER, "api_key": "env:K2"}, "k2", id="another endpoint and its key"),
         pytest.param({"api_key": "env:K2"}, "k2", id="a key for the resource of the setting"),
         pytest.param({"endpoint": OTHER, "api_key": None}, None, id="another endpoint, key null"),
     ],
 )
 def test_where_a_key_goes(entry: dict[str, Any], key: str | None) -> None:
-    """The setting's key goes only to targets that name no endpoint; the others have their own or the identity."""
+    """The setting's key goes only to targets of its own resource; the others have their own key or the identity."""
     found = target(entry, AZURE_OPENAI_API_KEY="k1", K2="k2").key
     assert key == (None if found is None else found.reveal())
 
@@ -405,7 +405,7 @@ def test_names_of_targets_show_no_host() -> None:
         ("gpt-image-1", {"family": None}, None),
         ("mine", {}, None),
         ("mine", {"family": "gpt-image-2"}, "gpt-image-2"),
-        ("GPT-image-1", {}, None),
+        ("GPT-image-1", {}, "gpt-image-1"),
     ],
 )
 def test_families(name: str, entry: dict[str, Any], family: str | None) -> None:
@@ -420,7 +420,7 @@ def test_without_a_catalogue(name: str) -> None:
     """Without a catalogue any name goes to the endpoint with its key, and known names have their families."""
     found = read(AZURE_OPENAI_API_KEY="k").catalogue.find(name)
     assert found is not None
-    assert FAMILIES.get(name) == found.family
+    assert FAMILIES.get(name.lower()) == found.family
     assert [(HOST, name, Secret("k"))] == [(each.endpoint, each.deployment, each.key) for each in found.targets]
 
 

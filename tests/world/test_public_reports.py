@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pytest
 
+from core.settings.catalogue_json import DEFAULT_API_VERSION
+from core.settings.settings import read_settings
 from tests.house import House, events_of, house, key_record
 from tests.http.wire import refusal, trail
 
@@ -66,6 +69,8 @@ class Azure:
         self.answers = answers
         self.bodies: list[dict[str, Any]] = []
         self.targets: list[str] = []
+        self.refuses: dict[str, bytes] = {}
+        """What it answers to a body with these fields."""
         self.takes = 0.0
         """Seconds before it answers."""
 
@@ -79,6 +84,7 @@ class Azure:
         await asyncio.sleep(self.takes)
         answers = self.answers
         said = answers if isinstance(answers, bytes) else answers[body["prompt"].split()[-1]]
+        said = next((refusal for field, refusal in self.refuses.items() if field in body), said)
         writer.write(said)
         await writer.drain()
         writer.close()
@@ -256,3 +262,83 @@ async def test_cached_input_tokens() -> None:
         assert [expected, expected] == [
             answer["extra_fields"]["cost_usd"] for answer in (drawn.json(), streamed[-1][1])
         ]
+
+
+async def test_parameters_that_a_free_name_does_not_know() -> None:
+    """They are left out once it has said so: it is asked again at once, and then never sent them again."""
+    said = {
+        name: error(400, code="unknown_parameter", param=name, message=f"Unknown parameter: '{name}'.")
+        for name in ("response_format", "style")
+    }
+
+    async with gateway(completed(), family=None) as (running, azure, waits):
+        azure.refuses = said
+        fields = {"response_format": "b64_json", "style": "vivid", "quality": "standard", "size": "1024x1024", "n": 1}
+        for sent in (3, 1):
+            azure.bodies.clear()
+            response = await running.draw("d", **fields)
+            assert (200, sent) == (response.status_code, len(azure.bodies))
+            assert not {"response_format", "style"} & azure.bodies[-1].keys()
+            assert "response_format, style" == response.headers["x-gateway-dropped-params"]
+            assert [("d", "picture", 200)] == trail(response.json())
+        assert [] == waits
+
+
+async def test_a_parameter_that_cannot_be_done_without() -> None:
+    """`seed` is upstream's to refuse; the catalogue's `drop` leaves it out, and the answer says so."""
+    said = error(400, code="unknown_parameter", param="seed", message="Unknown parameter: 'seed'.")
+    drops = {"deployments": {"d": {"family": None}, "dropping": {"family": None, "drop": ["seed"]}}}
+    async with gateway(completed(), GATEWAY_CATALOGUE=drops) as (running, azure, _):
+        azure.refuses = {"seed": said}
+        assert 400 == (await running.draw("d", seed=1)).status_code
+        response = await running.draw("dropping", seed=1)
+        assert (200, "seed") == (response.status_code, response.headers["x-gateway-dropped-params"])
+
+
+async def test_old_sizes_and_formats() -> None:
+    """The catalogue gives old clients what they ask for: another size, and a link where nobody asks for a format."""
+    rules = {"sizes": {"1792x1024": "1536x1024"}, "response_format": "url"}
+    catalogue = {"deployments": {"d": {"family": "gpt-image-1", **rules}}}
+    async with gateway(completed(), GATEWAY_CATALOGUE=catalogue) as (running, azure, _):
+        response = await running.draw("d", size="1792x1024")
+        assert (200, "1536x1024") == (response.status_code, azure.bodies[-1]["size"])
+        assert "size" == response.headers["x-gateway-mapped-params"]
+        assert response.json()["data"][0]["url"].startswith("http")
+
+
+@pytest.mark.parametrize(
+    ("asked", "called"),
+    [
+        ("2023-05-15", None),
+        ("2024-10-21", None),
+        ("2025-04-01-preview", "2025-04-01-preview"),
+        ("2026-01-01", "2026-01-01"),
+    ],
+)
+async def test_an_api_version_that_is_too_old(asked: str, called: str | None) -> None:
+    """One that does not know the family gives way to the target's own, and the answer says so."""
+    async with gateway(completed()) as (running, azure, _):
+        response = await running.draw("d", query={"api-version": asked})
+        assert 200 == response.status_code
+        assert azure.targets[-1].endswith(f"api-version={called or DEFAULT_API_VERSION}")
+        assert (None if called else "api-version") == response.headers.get("x-gateway-mapped-params")
+
+
+async def test_flux_by_azures_own_name() -> None:
+    """A family is found whatever the case of its name, without a catalogue, too."""
+    body = orjson.dumps({"created": 1, "data": [{"url": "https://pictures.example/1.png"}]})
+    async with gateway(answer(200, body), GATEWAY_CATALOGUE=None) as (running, _, _waits):
+        response = await running.draw("FLUX-1.1-pro", style="vivid")
+        assert (200, 0.04) == (response.status_code, response.json()["extra_fields"]["cost_usd"])
+
+
+def test_the_settings_key_belongs_to_its_origin() -> None:
+    """A target that names the same origin as AZURE_OPENAI_ENDPOINT gets its key, too."""
+    target = read_settings(
+        {
+            "AZURE_OPENAI_ENDPOINT": "https://Own.openai.azure.com/",
+            "AZURE_OPENAI_API_KEY": "the-key",
+            "GATEWAY_CATALOGUE": '{"deployments": {"a": {"targets": [{"endpoint": "https://own.openai.azure.com"}]}}}',
+        }
+    ).catalogue.targets()[0]
+    assert target.key is not None
